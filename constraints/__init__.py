@@ -1,0 +1,1 @@
+"""Boards and devices as data: facts, no logic."""

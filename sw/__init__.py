@@ -1,0 +1,1 @@
+"""Networks, quantization, cost and choice."""

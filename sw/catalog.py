@@ -1,0 +1,69 @@
+"""The one list of units: operator, method, where it comes from. Everything else reads it.
+
+A unit `softmax_shiftmax` is `vitrtl.sw.golden.softmax_shiftmax` (which binds `GOLDEN`),
+`vitrtl.hw.softmax_shiftmax` (which binds `GATES`) and `docs/units/softmax_shiftmax.md`.
+"""
+
+import dataclasses
+import importlib
+
+from vitrtl.sw.golden.unit import Golden
+
+__all__ = ["OPERATORS", "UNITS", "Unit", "methods_of", "unit"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unit:
+    """One line of the catalogue."""
+
+    operator: str
+    method: str
+    source: str
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", f"{self.operator}_{self.method}")
+
+    @property
+    def golden(self) -> Golden:
+        """Spec, constants and golden function."""
+        return importlib.import_module(f"vitrtl.sw.golden.{self.name}").GOLDEN
+
+    @property
+    def gates(self) -> type:
+        """Amaranth component, built from a spec. Loads Amaranth, nothing else does."""
+        return importlib.import_module(f"vitrtl.hw.{self.name}").GATES
+
+
+UNITS = {u.name: u for u in (
+    Unit("softmax", "shiftmax", "I-ViT"),
+    Unit("softmax", "iexp", "I-BERT"),
+    Unit("gelu", "shiftgelu", "I-ViT"),
+    Unit("gelu", "shiftgelu_elem", "vitrtl, after I-ViT"),
+    Unit("gelu", "ierf", "I-BERT"),
+    Unit("layernorm", "newton", "I-ViT"),
+    Unit("requantize", "dyadic", "HAWQ-V3, I-ViT", name="requantize"),
+    Unit("matmul", "systolic", "weight-stationary array", name="matmul"),
+)}
+
+OPERATORS = ("softmax", "gelu", "layernorm")
+"""Operators that offer a choice of method."""
+
+
+def unit(name: str) -> Unit:
+    """Return the unit of that name.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, listing the known ones.
+    """
+    if name not in UNITS:
+        raise ValueError(f"unit must be one of {', '.join(UNITS)}, not {name!r}")
+    return UNITS[name]
+
+
+def methods_of(operator: str) -> list[Unit]:
+    """Return the units that implement one operator, in catalogue order."""
+    return [u for u in UNITS.values() if u.operator == operator]

@@ -1,0 +1,1 @@
+"""Golden models: integers in, integers out, NumPy only."""

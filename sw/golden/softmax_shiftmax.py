@@ -1,0 +1,144 @@
+"""Shiftmax, the softmax of I-ViT: numbers and golden model. Gates: `vitrtl.hw.softmax_shiftmax`."""
+
+import dataclasses
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+
+from vitrtl.sw.golden.fixed_point import Format, require
+from vitrtl.sw.golden.shift_exp import i0_of, reciprocal_of, reciprocal_shift, shift_exp
+from vitrtl.sw.golden.unit import Golden, Register, Spec, check_range, check_row, scale_of
+
+__all__ = ["GOLDEN", "ShiftmaxConstants", "ShiftmaxSpec", "derive", "shiftmax"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShiftmaxSpec(Spec):
+    """Numbers of one Shiftmax unit.
+
+    Parameters
+    ----------
+    in_width : attention score, bits, signed.
+    out_bits : k of the paper; the result is unsigned at scale `2**-(k-1)`.
+    n : octaves below the row's maximum that are told apart; 15 in the official code.
+    i0_width : bits of `I0`, the codes in one octave: it bounds the input scale from below.
+    longest_row : elements that the row buffers hold.
+    lanes : elements per beat.
+    """
+
+    rowwise: ClassVar[bool] = True
+
+    in_width: int = 8
+    out_bits: int = 16
+    n: int = 15
+    i0_width: int = 8
+    longest_row: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("in_width", self.in_width, 2, 8, "bits")
+        check_range("out_bits", self.out_bits, 4, 16, "bits")
+        check_range("n", self.n, 1, 15)
+        check_range("i0_width", self.i0_width, 1, 8, "bits")
+        check_range("longest_row", self.longest_row, 1, 1024, "elements")
+
+    @property
+    def in_format(self) -> Format:
+        return Format(self.in_width, True)
+
+    @property
+    def out_format(self) -> Format:
+        # The largest result is 2**(k-1) - 1: E * f never exceeds 2**31 - 1.
+        return Format(self.out_bits - 1, False)
+
+    @property
+    def magnitude_width(self) -> int:
+        """Bits of `-p`: the distance below the maximum times 1.4375."""
+        distance = -((1 << self.in_width) - 1)
+        return (-(distance + (distance >> 1) - (distance >> 4))).bit_length()
+
+    @property
+    def mantissa_format(self) -> Format:
+        """Format of `u`, at most `2 * I0`."""
+        return Format(self.i0_width + 1, False)
+
+    @property
+    def exp_format(self) -> Format:
+        """Format of one exponential."""
+        return Format(self.i0_width + self.n, False)
+
+    @property
+    def sum_format(self) -> Format:
+        """Format of the sum over the longest row, before it is clamped to `2**31 - 1`."""
+        return Format(self.exp_format.width + (self.longest_row - 1).bit_length(), False)
+
+    @property
+    def factor_format(self) -> Format:
+        """Format of `f = floor((2**31 - 1) / sum)`; the sum is at least `2**n`."""
+        return Format(31 - self.n, False)
+
+    @property
+    def reciprocal_shift(self) -> int:
+        """Shift after the multiplication that stands for the division by `I0`."""
+        return reciprocal_shift(self.magnitude_width, self.i0_width)
+
+    @property
+    def registers(self) -> tuple[Register, ...]:
+        return (
+            Register(name="i0", format=Format(self.i0_width, False), address=0,
+                     doc="codes in one octave, ceil(1/S)"),
+            Register(name="reciprocal", format=Format(self.reciprocal_shift + 1, False), address=1,
+                     doc="ceil(2**shift / I0), which replaces the division by I0"),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShiftmaxConstants:
+    """Run-time integers of one layer."""
+
+    i0: int
+    reciprocal: int
+
+
+def derive(spec: ShiftmaxSpec, in_scale: Fraction) -> tuple[ShiftmaxConstants, Fraction]:
+    """Freeze the constants of a layer whose scores have scale `in_scale`.
+
+    Raises
+    ------
+    ValueError
+        If the scale is so small that `I0` does not fit its width.
+    """
+    i0 = i0_of(scale_of(in_scale))
+    if i0 >= 1 << spec.i0_width:
+        raise ValueError(f"scale must be above 1/{1 << spec.i0_width} for an I0 of "
+                         f"{spec.i0_width} bits, not {in_scale}")
+    reciprocal = reciprocal_of(i0, spec.magnitude_width, spec.i0_width)
+    return (ShiftmaxConstants(i0=i0, reciprocal=reciprocal),
+            Fraction(1, 1 << (spec.out_bits - 1)))
+
+
+def shiftmax(x: np.ndarray, spec: ShiftmaxSpec, constants: ShiftmaxConstants) -> np.ndarray:
+    """Softmax of each row: `E = ShiftExp(x - max)`, `out = (E * floor((2**31-1)/sum E)) >> (32-k)`.
+
+    Shape
+    -----
+    (..., row), kept.
+
+    Format
+    ------
+    s`in_width` to u`out_bits - 1`, scale `2**-(out_bits - 1)`.
+
+    Source
+    ------
+    I-ViT, Algorithm 1, in exact integers, with `I0` frozen at export.
+    """
+    x = check_row(x, spec)
+    e = shift_exp(x - x.max(axis=-1, keepdims=True), constants.i0, spec.n)
+    require(e, spec.exp_format, "exponential")
+    total = require(e.sum(axis=-1, keepdims=True), spec.sum_format, "sum")
+    factor = require((2**31 - 1) // np.minimum(total, 2**31 - 1), spec.factor_format, "factor")
+    return require((e * factor) >> (32 - spec.out_bits), spec.out_format, "output")
+
+
+GOLDEN = Golden(spec=ShiftmaxSpec, constants=ShiftmaxConstants, derive=derive, function=shiftmax)
