@@ -8,13 +8,13 @@ import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require
 from vitrtl.sw.golden.shift_exp import i0_of, reciprocal_of, reciprocal_shift, shift_exp
-from vitrtl.sw.golden.unit import Golden, Register, Spec, check_range, check_row, scale_of
+from vitrtl.sw.golden.unit import Golden, Register, VectorSpec, check_range, check_row, scale_of
 
 __all__ = ["GOLDEN", "ShiftmaxConstants", "ShiftmaxSpec", "derive", "shiftmax"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ShiftmaxSpec(Spec):
+class ShiftmaxSpec(VectorSpec):
     """Numbers of one Shiftmax unit.
 
     Parameters

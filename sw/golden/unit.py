@@ -11,7 +11,7 @@ import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require
 
-__all__ = ["Golden", "Register", "Spec", "check_range", "check_row", "config_words", "scale_of"]
+__all__ = ["Golden", "Register", "Spec", "VectorSpec", "check_range", "check_row", "config_words", "scale_of"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,29 +42,8 @@ class Spec:
     data and the registers that hold its run-time constants.
     """
 
-    rowwise: ClassVar[bool] = False
-    """Whether an output depends on its whole row (softmax) or only on its own element (GELU)."""
-
-    lanes: int = 1
-
-    def __post_init__(self) -> None:
-        if self.lanes not in (1, 2, 4, 8):
-            raise ValueError(f"lanes must be 1, 2, 4 or 8, not {self.lanes!r}")
-
-    @property
-    def in_format(self) -> Format:
-        """Format of an input element."""
-        raise NotImplementedError
-
-    @property
-    def out_format(self) -> Format:
-        """Format of an output element."""
-        raise NotImplementedError
-
-    @property
-    def registers(self) -> tuple[Register, ...]:
-        """Run-time constants, in address order."""
-        raise NotImplementedError
+    registers: ClassVar[tuple[Register, ...]]
+    """Run-time constants, in address order; most units make it a property of their fields."""
 
     @property
     def config_address_width(self) -> int:
@@ -95,6 +74,31 @@ class Spec:
                              f"its fields are {', '.join(sorted(known))}")
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VectorSpec(Spec):
+    """Build-time numbers of a unit that turns a stream of rows into a stream of rows.
+
+    Parameters
+    ----------
+    lanes : elements per beat.
+    """
+
+    rowwise: ClassVar[bool] = False
+    """Whether an output depends on its whole row (softmax) or only on its own element (GELU)."""
+
+    in_format: ClassVar[Format]
+    """Format of an input element; a property of the fields."""
+
+    out_format: ClassVar[Format]
+    """Format of an output element; a property of the fields."""
+
+    lanes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.lanes not in (1, 2, 4, 8):
+            raise ValueError(f"lanes must be 1, 2, 4 or 8, not {self.lanes!r}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +140,7 @@ def scale_of(value: Any, what: str = "scale") -> Fraction:
     return scale
 
 
-def check_row(x: np.ndarray, spec: Spec) -> np.ndarray:
+def check_row(x: np.ndarray, spec: VectorSpec) -> np.ndarray:
     """Return rows as int64 after checking their format and, where it matters, their length."""
     x = require(x, spec.in_format, "input")
     longest = getattr(spec, "longest_row", None)
