@@ -107,7 +107,7 @@ def floor_sqrt(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, dtype=np.int64)
     root = np.left_shift(np.int64(1), (bit_length(values) + 1) >> 1)
     while True:
-        lower = (root + values // root) >> 1
+        lower = (root + values // np.maximum(root, 1)) >> 1
         falls = lower < root
         if not falls.any():
             return np.where(values > 0, root, 0)

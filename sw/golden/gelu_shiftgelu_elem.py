@@ -80,7 +80,7 @@ class ShiftgeluElemSpec(VectorSpec):
         return (
             Register(name="i0", format=Format(self.i0_width, False), address=0,
                      doc=f"finer codes in one octave, ceil({1 << self.finer} / (1.702 S))"),
-            Register(name="reciprocal", format=Format(self.reciprocal_shift + 1, False), address=1,
+            Register(name="reciprocal", format=Format(self.reciprocal_shift, False), address=1,
                      doc="ceil(2**shift / I0), which replaces the division by I0"),
         )
 
@@ -99,13 +99,15 @@ def derive(spec: ShiftgeluElemSpec, in_scale: Fraction) -> tuple[ShiftgeluElemCo
     Raises
     ------
     ValueError
-        If the scale is so small that `I0` does not fit its width.
+        If the scale is so small that `I0` does not fit its width, or so large that it is 1.
     """
     in_scale = scale_of(in_scale)
     i0 = i0_of(in_scale * SIGMOID_SLOPE / (1 << spec.finer))
-    if i0 >= 1 << spec.i0_width:
+    # The reciprocal of 1 would need one bit more than a multiplier block has.
+    if not 2 <= i0 < 1 << spec.i0_width:
         smallest = Fraction(1 << spec.finer, (1 << spec.i0_width) - 1) / SIGMOID_SLOPE
-        raise ValueError(f"scale must be at least {float(smallest):.6f} for an I0 of "
+        largest = (1 << spec.finer) / SIGMOID_SLOPE
+        raise ValueError(f"scale must be {float(smallest):.6f}..{float(largest):.3f} for an I0 of "
                          f"{spec.i0_width} bits, not {float(in_scale)}")
     reciprocal = reciprocal_of(i0, spec.magnitude_width, spec.i0_width)
     return (ShiftgeluElemConstants(i0=i0, reciprocal=reciprocal),

@@ -1,0 +1,66 @@
+"""Run-time constants of a unit: the registers and memories behind its configuration stream."""
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import memory, wiring
+
+from vitrtl.hw.stream import shape_of
+from vitrtl.sw.golden.unit import Spec
+
+__all__ = ["ConfigBank"]
+
+
+class ConfigBank:
+    """Registers of a spec, written from the configuration stream.
+
+    A word is taken only while no row is in flight, so no row ever sees half of a layer's
+    constants. While a word waits no new row is begun, so that it cannot wait for ever.
+
+    Parameters
+    ----------
+    m : module that holds the registers.
+    spec : whose registers they are.
+    port : the configuration stream, seen from the unit.
+    idle : high while no row is in flight.
+    """
+
+    def __init__(self, m: Module, spec: Spec, port: wiring.PureInterface, idle: Value) -> None:
+        self.m = m
+        self.spec = spec
+        self.port = port
+        self.write = Signal(name="config_write")
+        self._registers = {r.name: r for r in spec.registers}
+        m.d.comb += [port.ready.eq(idle), self.write.eq(port.valid & port.ready)]
+
+    def scalar(self, name: str) -> Signal:
+        """Return a register of one word."""
+        register = self._registers[name]
+        value = Signal(shape_of(register.format), name=f"config_{name}")
+        with self.m.If(self.write & (self.port.payload.address == register.address)):
+            self.m.d.sync += value.eq(self.port.payload.data)
+        return value
+
+    def memory(self, name: str, lanes: int = 1) -> list[memory.ReadPort]:
+        """Return one read port per lane of a register with a word per channel.
+
+        Word `lanes * i + l` is at address i of lane l.  Latency: 1 cycle in which `en` is high.
+        """
+        register = self._registers[name]
+        lane_bits = (lanes - 1).bit_length()
+        span_bits = (register.depth - 1).bit_length()
+        address = self.port.payload.address
+        hit = address[span_bits:] == register.address >> span_bits
+        ports = []
+        for lane in range(lanes):
+            store = memory.Memory(shape=shape_of(register.format), init=(),
+                                  depth=-(-register.depth // lanes),
+                                  attrs={"ram_style": "block"})
+            self.m.submodules[f"config_{name}_{lane}"] = store
+            write = store.write_port()
+            self.m.d.comb += [
+                write.en.eq(self.write & hit & (address[:lane_bits] == lane)),
+                write.addr.eq(address[lane_bits:span_bits]),
+                write.data.eq(self.port.payload.data),
+            ]
+            ports.append(store.read_port())
+        return ports
+

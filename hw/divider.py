@@ -1,0 +1,110 @@
+"""Division: a pipeline of one quotient per cycle, and a serial one for what runs once a row."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from vitrtl.hw.pipeline import Pipeline
+
+__all__ = ["Reciprocal", "pipelined_fraction"]
+
+
+def pipelined_fraction(pipe: Pipeline, numerator: Value, denominator: Value,
+                       digits: int) -> Value:
+    """Return `(numerator << digits) // denominator` for a numerator below its denominator.
+
+    Non-restoring: each stage adds or subtracts by the sign of the remainder, so that it is one
+    adder and nothing else; the signs are the quotient.
+
+    Latency
+    -------
+    `digits` stages.
+    """
+    m = pipe.m
+    width = len(denominator) + 1
+    remainder = Signal(signed(width))
+    m.d.comb += remainder.eq(numerator)
+    quotient = Const(0, 0)
+    for _ in range(digits):
+        doubled = Value.cast(Cat(Const(0, 1), remainder[:-1])).as_signed()
+        following = Signal(signed(width))
+        add = remainder[-1]
+        m.d.comb += following.eq(Mux(add, doubled + denominator, doubled - denominator))
+        remainder = pipe.reg(following)
+        denominator = pipe.reg(denominator)
+        quotient = Cat(~remainder[-1], pipe.reg(quotient)) if len(quotient) else ~remainder[-1]
+    return quotient
+
+
+class Reciprocal(wiring.Component):
+    """`floor(numerator / divisor)` of a fixed numerator, one bit a cycle.
+
+    Parameters
+    ----------
+    numerator : the fixed numerator; its low `quotient_width` bits must be all ones or all zeros.
+    divisor_width : bits of the divisor, unsigned.
+    quotient_width : bits of the quotient; it must fit, for every divisor that is offered.
+
+    Members
+    -------
+    i : divisors.
+    o : quotients, in order. The next division runs while a quotient waits.
+
+    Latency
+    -------
+    `quotient_width + 1` cycles from the edge that takes a divisor to the one that makes its
+    quotient valid.
+
+    Throughput
+    ----------
+    One quotient per `quotient_width + 1` cycles.
+    """
+
+    def __init__(self, numerator: int, divisor_width: int, quotient_width: int) -> None:
+        ones = (1 << quotient_width) - 1
+        if numerator & ones not in (0, ones):
+            raise ValueError(f"the low {quotient_width} bits of the numerator must be all equal, "
+                             f"not {numerator & ones:#x}")
+        self.numerator = numerator
+        self.divisor_width = divisor_width
+        self.quotient_width = quotient_width
+        super().__init__({
+            "i": In(stream.Signature(unsigned(divisor_width))),
+            "o": Out(stream.Signature(unsigned(quotient_width))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        head = self.numerator >> self.quotient_width
+        tail_bit = Const(self.numerator & 1, 1)
+        divisor = Signal(self.divisor_width, reset_less=True)
+        remainder = Signal(max(self.divisor_width, head.bit_length()), reset_less=True)
+        # A one at the top falls out of the quotient after its last bit.
+        quotient = Signal(self.quotient_width + 1)
+        done = quotient[-1]
+        running = Signal()
+
+        # One restoring step a cycle.
+        trial = Signal(len(remainder) + 2)
+        m.d.comb += trial.eq(Cat(tail_bit, remainder) - divisor)
+        fits = ~trial[-1]
+        with m.If(running & ~done):
+            m.d.sync += [
+                remainder.eq(Mux(fits, trial, Cat(tail_bit, remainder))),
+                quotient.eq(Cat(fits, quotient)),
+            ]
+
+        # A finished quotient moves on as soon as the last one is taken.
+        move = Signal()
+        m.d.comb += move.eq(running & done & (~self.o.valid | self.o.ready))
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(move):
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(quotient)]
+
+        # The next divisor is taken in the same cycle.
+        m.d.comb += self.i.ready.eq(~running | move)
+        with m.If(self.i.ready):
+            m.d.sync += running.eq(self.i.valid)
+            m.d.sync += [divisor.eq(self.i.payload), remainder.eq(head), quotient.eq(1)]
+        return m

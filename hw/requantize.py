@@ -1,0 +1,85 @@
+"""Dyadic requantizer, golden model `vitrtl.sw.golden.requantize`."""
+
+from collections.abc import Callable
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+
+from vitrtl.hw.config import ConfigBank
+from vitrtl.hw.elementwise import Elementwise
+from vitrtl.hw.pipeline import Pipeline
+from vitrtl.hw.stream import shape_of
+
+__all__ = ["GATES", "Requantize"]
+
+
+class Requantize(Elementwise):
+    """`o = saturate(((i + bias) * b + 2**(c-1)) >> c)`, with bias, b and c of the channel.
+
+    The channel is the place of the element in its row. Constants of a channel sit in block
+    memories of one word per channel.
+
+    Latency
+    -------
+    7 cycles: memory, its register, bias and product (3), shift, rounding with saturation.
+    """
+
+    STAGES = 7
+
+    def datapath(self, m: Module, pipe: Pipeline, config: ConfigBank,
+                 row_start: Value) -> Callable[[int, Value], Value]:
+        spec = self.spec
+        bias = config.memory("bias", spec.lanes)
+        factor = config.memory("factor", spec.lanes)
+        per_channel = config.scalar("per_channel")
+
+        # The beat's place in its row addresses the constants.
+        address = Signal(len(bias[0].addr))
+        place = Signal.like(address)
+        m.d.comb += place.eq(Mux(row_start | ~per_channel, 0, address))
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += address.eq(place + 1)
+        for port in (*bias, *factor):
+            m.d.comb += [port.addr.eq(place), port.en.eq(pipe.advance)]
+
+        def lane(index: int, x: Value) -> Value:
+            # Stages 1 and 2: constants out of the memory and into a register.
+            bias_reg = pipe.reg(bias[index].data)
+            factor_reg = pipe.reg(factor[index].data)
+            x_reg = pipe.reg(x, 2)
+
+            # Stages 3 to 5: the adder feeds the multiplier's input registers.
+            biased = Signal(shape_of(spec.biased_format))
+            m.d.comb += biased.eq(x_reg + bias_reg)
+            multiplier = factor_reg[spec.code_width:].as_signed()
+            product = pipe.multiply_wide(multiplier, biased)
+            code = pipe.reg(factor_reg[:spec.code_width], 3)
+
+            # Stage 6: one of the shifts on offer, down to one bit below the result's last.
+            kept = spec.out_width + 1
+            windows = [_window(product, shift - 1, kept) for shift in spec.shifts]
+            shifted = pipe.reg(Array(windows)[code])
+
+            # Stage 7: round on the bit below; only the largest value can overflow by it.
+            rounded = Signal(shape_of(spec.out_format))
+            largest = Const((1 << spec.out_width) - 1, kept)
+            m.d.comb += rounded.eq(Mux(shifted == largest, spec.out_format.hi,
+                                       shifted[1:].as_signed() + shifted[0]))
+            return pipe.reg(rounded)
+
+        return lane
+
+
+def _window(value: Value, start: int, width: int) -> Value:
+    """Return `width` bits of `value >> start`, clamped to their largest or smallest.
+
+    Whatever does not fit is rounded to the same end of the result's range as its clamp here.
+    """
+    sign = value[-1]
+    body = value[start:start + width - 1]
+    body = Cat(body, sign.replicate(width - 1 - len(body)))
+    above = value[start + width - 1:]
+    fits = Mux(sign, above.all(), ~above.any()) if len(above) > 1 else 1
+    return Cat(Mux(fits, body, (~sign).replicate(width - 1)), sign)
+
+
+GATES = Requantize

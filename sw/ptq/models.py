@@ -1,0 +1,173 @@
+"""Float networks by name: timm vision transformers with weights that are shipped, local or timm's."""
+
+import dataclasses
+from pathlib import Path
+
+import safetensors
+import timm
+import torch
+from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.files import digest, existing
+
+__all__ = ["DEFAULT", "SHIPPED_WEIGHTS", "FloatModel", "build", "untrained_digits_vit"]
+
+DEFAULT = "digits_vit"
+"""Name of the default network."""
+
+SHIPPED_WEIGHTS = Path(__file__).with_name("weights") / "digits_vit.safetensors"
+"""Weights of the default network, made by `vitrtl train`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FloatModel:
+    """A float network, and how it wants its pixels.
+
+    Parameters
+    ----------
+    name : `digits_vit`, or a name that timm knows.
+    module : the network, in evaluation mode.
+    mean, std : per input channel; the network sees `(pixel / 255 - mean) / std`.
+    weights : where the weights come from, for the provenance.
+    """
+
+    name: str
+    module: VisionTransformer
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights: str
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        height, width = self.module.patch_embed.img_size
+        return (self.module.in_chans, height, width)
+
+    @property
+    def digest(self) -> str:
+        """Checksum of all weights."""
+        state = self.module.state_dict()
+        return digest(*(part for key in sorted(state)
+                        for part in (key, state[key].contiguous().numpy().tobytes())))
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn u8 pixels into what the network was trained on.  Shape: (images, C, H, W), kept."""
+        mean = torch.tensor(self.mean).reshape(-1, 1, 1)
+        std = torch.tensor(self.std).reshape(-1, 1, 1)
+        return (pixels.float() / 255 - mean) / std
+
+
+def untrained_digits_vit() -> VisionTransformer:
+    """Return the default network: 16x16 grey pixels, patch 2, width 64, depth 4, 10 classes."""
+    return VisionTransformer(img_size=16, patch_size=2, in_chans=1, num_classes=10, embed_dim=64,
+                             depth=4, num_heads=4, mlp_ratio=4)
+
+
+def build(name: str = DEFAULT, checkpoint: Path | None = None,
+          pretrained: bool = False) -> FloatModel:
+    """Return a network with its weights, ready to be quantized.
+
+    Parameters
+    ----------
+    name : `digits_vit`, or a ViT or DeiT of timm.
+    checkpoint : safetensors file with the weights; without it the shipped ones (`digits_vit`) or
+        timm's (`pretrained`).
+    pretrained : let timm download its weights.
+
+    Raises
+    ------
+    UserError
+        For an unknown name, a structure that the integer network cannot express, weights that
+        are missing, do not fit or are not finite.
+    """
+    if checkpoint is not None and pretrained:
+        raise UserError("weights must come from --checkpoint or from --pretrained, not from both")
+    if name == DEFAULT:
+        if pretrained:
+            raise UserError(f"{DEFAULT} has shipped weights, which it takes without --pretrained")
+        module: nn.Module = untrained_digits_vit()
+        mean, std = (0.5,), (0.5,)
+        checkpoint = SHIPPED_WEIGHTS if checkpoint is None else checkpoint
+    else:
+        if not timm.is_model(name):
+            raise UserError(f"model must be {DEFAULT} or a name of timm.list_models(), "
+                            f"not {name!r}")
+        if checkpoint is None and not pretrained:
+            raise UserError(f"weights of {name} must come from --checkpoint FILE or --pretrained")
+        module = timm.create_model(name, pretrained=pretrained)
+        config = timm.data.resolve_model_data_config(module)
+        mean, std = tuple(config["mean"]), tuple(config["std"])
+    _check_structure(name, module)
+    if checkpoint is not None:
+        _load_weights(module, Path(checkpoint))
+    for key, value in module.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"weights must be finite numbers, but {key} of {name} is not")
+    if checkpoint == SHIPPED_WEIGHTS:
+        weights = "shipped"
+    else:
+        weights = f"timm {timm.__version__}" if pretrained else Path(checkpoint).name
+    return FloatModel(name=name, module=module.eval(), mean=mean, std=std, weights=weights)
+
+
+def _load_weights(module: nn.Module, path: Path) -> None:
+    """Put the tensors of a safetensors file into `module`, all of them and no others."""
+    try:
+        state = load_file(existing(path))
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path} is not a safetensors file: {error}") from None
+    wanted = module.state_dict()
+    if missing := sorted(set(wanted) - set(state)):
+        raise UserError(f"{path} lacks the tensor {missing[0]} ({len(missing)} missing in all)")
+    if extra := sorted(set(state) - set(wanted)):
+        raise UserError(f"{path} has a tensor {extra[0]} that the network does not know "
+                        f"({len(extra)} such in all)")
+    for key, value in wanted.items():
+        if state[key].shape != value.shape:
+            raise UserError(f"{key} of {path} must have shape {tuple(value.shape)}, not "
+                            f"{tuple(state[key].shape)}")
+    module.load_state_dict(state)
+
+
+def _check_structure(name: str, module: nn.Module) -> None:
+    """Refuse what the integer network cannot express, naming it."""
+    if not isinstance(module, VisionTransformer):
+        raise UserError(f"model must be a timm VisionTransformer (ViT or DeiT), but {name} is a "
+                        f"{type(module).__name__}")
+    wrong = []
+    if type(module).forward_features is not VisionTransformer.forward_features:
+        wrong.append(f"a forward pass of its own ({type(module).__name__})")
+    if module.global_pool != "token" or module.num_prefix_tokens != 1 or module.attn_pool:
+        wrong.append(f"pooling {module.global_pool!r} with {module.num_prefix_tokens} prefix "
+                     "tokens (only one class token)")
+    if module.pos_embed is None or module.no_embed_class or module.dynamic_img_size:
+        wrong.append("a position embedding other than one learnt vector per token")
+    if not isinstance(module.head, nn.Linear):
+        wrong.append("no linear classifier head")
+    identities = {"norm_pre": module.norm_pre, "fc_norm": module.fc_norm,
+                  "patch_drop": module.patch_drop, "patch_embed.norm": module.patch_embed.norm}
+    norms = {"norm": module.norm}
+    for i, block in enumerate(module.blocks):
+        where = f"blocks.{i}"
+        attn, mlp = getattr(block, "attn", None), getattr(block, "mlp", None)
+        if not isinstance(getattr(attn, "qkv", None), nn.Linear) or not hasattr(mlp, "fc1"):
+            wrong.append(f"{where} of kind {type(block).__name__}")
+            break
+        identities |= {f"{where}.attn.{part}": getattr(attn, part, None)
+                       for part in ("q_norm", "k_norm", "norm")}
+        identities[f"{where}.mlp.norm"] = getattr(mlp, "norm", None)
+        norms |= {f"{where}.norm1": block.norm1, f"{where}.norm2": block.norm2}
+        if getattr(attn, "gate", None) is not None:
+            wrong.append(f"{where}.attn.gate")
+        if not isinstance(mlp.act, nn.GELU) or mlp.act.approximate != "none":
+            wrong.append(f"{where}.mlp.act {mlp.act} (only GELU)")
+    wrong += [f"{where} ({type(part).__name__})" for where, part in identities.items()
+              if part is not None and not isinstance(part, nn.Identity)]
+    wrong += [f"{where} ({type(part).__name__}, only LayerNorm with weight and bias)"
+              for where, part in norms.items()
+              if not isinstance(part, nn.LayerNorm) or part.weight is None or part.bias is None]
+    if wrong:
+        raise UserError(f"{name} has {wrong[0]}, which the integer network cannot express")
