@@ -1,0 +1,100 @@
+// Bench of one vector unit: a player for its rows and constants, a recorder for its results.
+//
+// Defined from outside: UNIT (module under test), LANES, IN_WIDTH, OUT_WIDTH, ADDRESS_WIDTH,
+// DATA_WIDTH, and KEEP where the unit has several lanes.
+module bench_vector (
+    input logic clk /*verilator public_flat_rw*/
+);
+    localparam int unsigned IN_BITS     = `LANES * `IN_WIDTH;
+    localparam int unsigned OUT_BITS    = `LANES * `OUT_WIDTH;
+    localparam int unsigned ROW_BITS    = IN_BITS + `LANES + 2;
+    localparam int unsigned CONFIG_BITS = `ADDRESS_WIDTH + `DATA_WIDTH;
+    localparam int unsigned FENCE_BITS  = 16;
+    localparam int unsigned PAYLOAD_A   = ROW_BITS > CONFIG_BITS ? ROW_BITS : CONFIG_BITS;
+    localparam int unsigned PAYLOAD     = PAYLOAD_A > FENCE_BITS ? PAYLOAD_A : FENCE_BITS;
+    localparam int unsigned WIDTH       = (PAYLOAD + 2 + 7) / 8 * 8;
+
+    // Written by the test before `start`.
+    logic        rst            /*verilator public_flat_rw*/ = 1;
+    logic        start          /*verilator public_flat_rw*/ = 0;
+    logic [31:0] script         /*verilator public_flat_rw*/ = 0;
+    logic [31:0] expected_beats /*verilator public_flat_rw*/ = 0;
+    logic [31:0] drain          /*verilator public_flat_rw*/ = 0;
+    logic [31:0] patience       /*verilator public_flat_rw*/ = 0;
+    logic [31:0] seed           /*verilator public_flat_rw*/ = 0;
+    logic [15:0] source_enter   /*verilator public_flat_rw*/ = 0;
+    logic [15:0] source_leave   /*verilator public_flat_rw*/ = 0;
+    logic [15:0] sink_enter     /*verilator public_flat_rw*/ = 0;
+    logic [15:0] sink_leave     /*verilator public_flat_rw*/ = 0;
+
+    // Read by the test after `done`.
+    logic        done           /*verilator public_flat_rd*/;
+    logic        stuck          /*verilator public_flat_rd*/;
+    logic [31:0] first_cycle    /*verilator public_flat_rd*/;
+    logic [31:0] last_cycle     /*verilator public_flat_rd*/;
+    logic [31:0] beats          /*verilator public_flat_rd*/;
+    logic [31:0] violations     /*verilator public_flat_rd*/;
+    logic [31:0] words          /*verilator public_flat_rd*/;
+    logic [31:0] rows_in        /*verilator public_flat_rd*/;
+    logic [31:0] rows_out       /*verilator public_flat_rd*/;
+
+    string             folder;
+    logic              valid, ready, exhausted;
+    logic [WIDTH-1:0]  entry;
+    logic              c_valid, c_ready, i_valid, i_ready, i_first, i_last;
+    logic [IN_BITS-1:0]  i_data;
+    logic [`LANES-1:0]   i_keep;
+    logic              o_valid, o_ready, o_first, o_last;
+    logic [OUT_BITS-1:0] o_data;
+    logic [`LANES-1:0]   o_keep;
+    logic [31:0]       cycle;
+
+    initial if (!$value$plusargs("folder=%s", folder)) $fatal(1, "+folder=PATH is missing");
+
+    player #(.WIDTH(WIDTH), .FENCE_WIDTH(FENCE_BITS)) u_player (
+        .clk, .rst, .start, .path($sformatf("%s/script_%0d.bin", folder, script)),
+        .enter(source_enter), .leave(source_leave), .seed(seed),
+        .idle(rows_in == rows_out), .valid, .entry, .ready, .exhausted);
+
+    assign c_valid = valid && entry[1:0] == 2'd1;
+    assign i_valid = valid && entry[1:0] == 2'd0;
+    assign ready   = c_valid ? c_ready : i_ready;
+    assign {i_keep, i_data, i_last, i_first} = entry[2+:ROW_BITS];
+
+    `UNIT u_unit (
+        .clk, .rst,
+        .c_valid, .c_ready,
+        .c_address(entry[2+`DATA_WIDTH+:`ADDRESS_WIDTH]), .c_data(entry[2+:`DATA_WIDTH]),
+`ifdef KEEP
+        .i_keep, .o_keep,
+`endif
+        .i_valid, .i_ready, .i_data, .i_first, .i_last,
+        .o_valid, .o_ready, .o_data, .o_first, .o_last);
+
+`ifndef KEEP
+    assign o_keep = '1;
+`endif
+
+    recorder #(.WIDTH(OUT_BITS + `LANES + 2)) u_recorder (
+        .clk, .rst, .start, .close(done), .path($sformatf("%s/out_%0d.bin", folder, script)),
+        .enter(sink_enter), .leave(sink_leave), .seed(~seed),
+        .valid(o_valid), .payload({o_keep, o_data, o_last, o_first}), .ready(o_ready),
+        .beats, .violations);
+
+    row_stamps u_in_stamps (
+        .clk, .rst, .start, .close(done), .path($sformatf("%s/rows_in_%0d.bin", folder, script)),
+        .cycle, .taken(i_valid && i_ready), .first(i_first), .last(i_last), .rows(rows_in));
+    row_stamps u_out_stamps (
+        .clk, .rst, .start, .close(done), .path($sformatf("%s/rows_out_%0d.bin", folder, script)),
+        .cycle, .taken(o_valid && o_ready), .first(o_first), .last(o_last), .rows(rows_out));
+
+    always_ff @(posedge clk)
+        if (rst) words <= 0;
+        else if (c_valid && c_ready) words <= words + 1;
+
+    bench_control u_control (
+        .clk, .rst, .start, .exhausted,
+        .moved((valid && ready) || (o_valid && o_ready)), .received(o_valid && o_ready),
+        .beats, .expected_beats, .drain, .patience,
+        .cycle, .first_cycle, .last_cycle, .done, .stuck);
+endmodule
