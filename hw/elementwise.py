@@ -3,36 +3,17 @@
 from collections.abc import Callable
 from typing import ClassVar
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.pipeline import Pipeline
+from vitrtl.hw.row import RowGate
 from vitrtl.hw.stream import vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.unit import VectorSpec
 
-__all__ = ["Elementwise", "RowGate"]
-
-
-class RowGate:
-    """Where rows begin and end on a stream: what configuration and framing need to know.
-
-    Parameters
-    ----------
-    m : module that holds the state.
-    transfer : high in the cycles in which a beat passes.
-    last : whether that beat ends its row.
-
-    Attributes
-    ----------
-    in_row : a row has begun and not ended.
-    """
-
-    def __init__(self, m: Module, transfer: Value, last: Value) -> None:
-        self.in_row = Signal()
-        with m.If(transfer):
-            m.d.sync += self.in_row.eq(~last)
+__all__ = ["Elementwise"]
 
 
 class Elementwise(wiring.Component):
@@ -98,9 +79,7 @@ class Elementwise(wiring.Component):
             valid.append(pipe.reg(valid[-1], reset_less=False))
         m.d.comb += self.o.valid.eq(valid[-1])
         idle = Signal()
-        m.d.comb += idle.eq(~gate.in_row)
-        with m.If(Value.cast(sum_or(valid[1:]))):
-            m.d.comb += idle.eq(0)
+        m.d.comb += idle.eq(~(gate.in_row | Cat(*valid[1:]).any()))
         config = ConfigBank(m, self.spec, self.c, idle)
 
         # The lanes side by side; padding comes out as zero.
@@ -119,10 +98,3 @@ class Elementwise(wiring.Component):
                 m.d.comb += result.data[index].eq(value)
         return m
 
-
-def sum_or(bits: list[Value]) -> Value:
-    """Return whether any bit is set."""
-    total = bits[0]
-    for bit in bits[1:]:
-        total = total | bit
-    return total

@@ -1,4 +1,4 @@
-"""Power-of-two exponential of I-ViT, shared by Shiftmax and ShiftGELU. Gates: `vitrtl.hw.shift_exp`."""
+"""Power-of-two exponential of I-ViT, of Shiftmax and ShiftGELU. Gates: `vitrtl.hw.shift_exp`."""
 
 from fractions import Fraction
 from math import ceil

@@ -11,7 +11,8 @@ import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require
 
-__all__ = ["Golden", "Register", "Spec", "VectorSpec", "check_range", "check_row", "config_words", "scale_of"]
+__all__ = ["Golden", "Register", "Spec", "VectorSpec", "check_range", "check_row", "config_words",
+           "scale_of"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
