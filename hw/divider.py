@@ -73,6 +73,11 @@ class Reciprocal(wiring.Component):
             "o": Out(stream.Signature(unsigned(quotient_width))),
         })
 
+    @property
+    def cycles(self) -> int:
+        """Cycles from one divisor to the next."""
+        return self.quotient_width + 1
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         head = self.numerator >> self.quotient_width

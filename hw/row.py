@@ -1,9 +1,15 @@
-"""What units that need a whole row share: where rows begin, and values that come once a row."""
+"""What units that need a whole row share: taking rows in, handing row values on, framing."""
 
-from amaranth.hdl import Module, Signal, Value, ValueLike
+from collections.abc import Callable
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike
+from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 
-__all__ = ["Handover", "RowGate", "RowsInFlight", "row_buffer"]
+from vitrtl.hw.pipeline import Pipeline
+from vitrtl.sw.golden.unit import VectorSpec
+
+__all__ = ["Handover", "RowEmit", "RowGate", "RowIntake", "row_buffer"]
 
 BUFFER_SLACK = 64
 """Beats that a row buffer holds beyond the longest row, so that the next row streams in while
@@ -73,20 +79,100 @@ class Handover:
         m.d.comb += self.may_start.eq(~untaken[1])
 
 
-class RowsInFlight:
-    """Count of rows that have begun to enter and not wholly left.
+class RowIntake:
+    """The entrance of a row unit: rows go into a buffer, and are counted until they leave.
+
+    Parameters
+    ----------
+    m : module that holds the state.
+    spec : has `lanes` and `longest_row`.
+    unit : the component, with streams `c`, `i` and `o`.
 
     Attributes
     ----------
-    none : no row is in flight.
+    transfer : a beat passes.
+    gate : where rows begin and end.
+    keep : which lanes of the beat hold an element.
+    buffer : holds `Cat(data, keep, last)` of each beat.
+    may_start : to be driven: the next row may begin.
+    idle : no row is in flight.
     """
 
-    def __init__(self, m: Module, most: int, starts: ValueLike, ends: ValueLike) -> None:
-        count = Signal(range(most + 1))
-        self.none = Signal(init=1)
+    def __init__(self, m: Module, spec: VectorSpec, unit: wiring.PureInterface) -> None:
+        beat = unit.i.payload
+        self.keep = Const(1, 1) if spec.lanes == 1 else beat.keep
+        fields = Cat(*beat.data, self.keep, beat.last)
+        self.buffer = row_buffer(len(fields), -(-spec.longest_row // spec.lanes))
+        m.submodules.elements = self.buffer
+
+        # A waiting configuration word keeps the next row out, but not the rest of this one.
+        self.transfer, self.may_start = Signal(), Signal()
+        self.gate = RowGate(m, self.transfer, beat.last)
+        m.d.comb += [
+            unit.i.ready.eq(self.buffer.w_rdy
+                            & (self.gate.in_row | (self.may_start & ~unit.c.valid))),
+            self.transfer.eq(unit.i.valid & unit.i.ready),
+            self.buffer.w_en.eq(self.transfer),
+            self.buffer.w_data.eq(fields),
+        ]
+
+        leaves = unit.o.valid & unit.o.ready & unit.o.payload.last
+        count = Signal(range(2 * self.buffer.depth + 1))
         following = Signal.like(count)
-        m.d.comb += following.eq(count + starts - ends)
-        m.d.sync += [count.eq(following), self.none.eq(following == 0)]
+        self.idle = Signal(init=1)
+        m.d.comb += following.eq(count + self.gate.starts - leaves)
+        m.d.sync += [count.eq(following), self.idle.eq(following == 0)]
+
+
+class RowEmit:
+    """The exit of a row unit: a pipeline from a row buffer to the output stream.
+
+    Parameters
+    ----------
+    m : module that holds the state.
+    spec : has `lanes`.
+    o : the output stream.
+    buffer : holds `Cat(..., keep, last)` of each beat, row by row.
+    may_emit : the once-a-row values of the buffer's row are there.
+
+    Attributes
+    ----------
+    pipe : stages that advance as the output is taken.
+    takes, ends : a beat, or a row's last beat, leaves the buffer.
+    fields : the buffered beat without its keep and last, one stage later.
+    """
+
+    def __init__(self, m: Module, spec: VectorSpec, o: wiring.PureInterface,
+                 buffer: SyncFIFOBuffered, may_emit: ValueLike) -> None:
+        self.m, self.spec, self.o = m, spec, o
+        advance = Signal()
+        m.d.comb += advance.eq(~o.valid | o.ready)
+        self.pipe = Pipeline(m, advance)
+        self.takes, self.ends = Signal(), Signal()
+        self._keep, self._last = buffer.r_data[-1 - spec.lanes:-1], buffer.r_data[-1]
+        m.d.comb += [
+            self.takes.eq(buffer.r_rdy & may_emit & advance),
+            self.ends.eq(self.takes & self._last),
+            buffer.r_en.eq(self.takes),
+        ]
+        self.fields = self.pipe.reg(buffer.r_data[:-1 - spec.lanes])
+
+    def finish(self, stages: int, lane: Callable[[int], Value]) -> None:
+        """Drive the output from `lane(index)`, `stages` after `fields`."""
+        m, o, pipe = self.m, self.o, self.pipe
+        last = pipe.reg(self._last, stages + 1)
+        m.d.comb += o.valid.eq(pipe.reg(self.takes, stages + 1, reset_less=False))
+        leaving = RowGate(m, o.valid & o.ready, last)
+        m.d.comb += [o.payload.first.eq(~leaving.in_row), o.payload.last.eq(last)]
+        keep = pipe.reg(self._keep, stages + 1)
+        if self.spec.lanes == 1:
+            m.d.comb += o.payload.data[0].eq(lane(0))
+            return
+        m.d.comb += o.payload.keep.eq(keep)
+        for index in range(self.spec.lanes):
+            value = lane(index)
+            with m.If(keep[index]):
+                m.d.comb += o.payload.data[index].eq(value)
 
 
 def row_buffer(width: int, longest_beats: int) -> SyncFIFOBuffered:

@@ -8,13 +8,13 @@ Three stages work on three rows at once, with a buffer between each two:
 
 from typing import ClassVar
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.divider import Reciprocal
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.row import Handover, RowGate, RowsInFlight, row_buffer
+from vitrtl.hw.row import Handover, RowEmit, RowGate, RowIntake, row_buffer
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.unit import VectorSpec
@@ -75,120 +75,88 @@ class RowSoftmax(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        lanes = spec.lanes
-        longest_beats = -(-spec.longest_row // lanes)
-        beat = self.i.payload
-        keep_in = Const(1, 1) if lanes == 1 else beat.keep
+        lanes, width = spec.lanes, spec.in_width
 
         # Stage 1: take rows, find their maximum.
-        elements = m.submodules.elements = row_buffer(len(Cat(*beat.data, keep_in)) + 1,
-                                                      longest_beats)
-        transfer = Signal()
-        into = RowGate(m, transfer, beat.last)
-        rows = RowsInFlight(m, 2 * elements.depth, into.starts,
-                            self.o.valid & self.o.ready & self.o.payload.last)
-        config = ConfigBank(m, spec, self.c, rows.none)
+        intake = RowIntake(m, spec, self)
+        config = ConfigBank(m, spec, self.c, intake.idle)
         largest = Signal(shape_of(spec.in_format), reset_less=True)
         take_max = Signal()
-        maximum = Handover(m, largest, into.starts, into.ends, take_max)
-        m.d.comb += [
-            self.i.ready.eq(elements.w_rdy
-                            & (into.in_row | (maximum.may_start & ~self.c.valid))),
-            transfer.eq(self.i.valid & self.i.ready),
-            elements.w_en.eq(transfer),
-            elements.w_data.eq(Cat(*beat.data, keep_in, beat.last)),
-        ]
-        with m.If(transfer):
+        maximum = Handover(m, largest, intake.gate.starts, intake.gate.ends, take_max)
+        m.d.comb += intake.may_start.eq(maximum.may_start)
+        lowest = spec.in_format.lo
+        with m.If(intake.transfer):
             m.d.sync += largest.eq(_largest(
-                [Mux(keep_in[k], beat.data[k], spec.in_format.lo) for k in range(lanes)]
-                + [Mux(into.in_row, largest, spec.in_format.lo)]))
+                [Mux(k, x, lowest) for k, x in zip(intake.keep, self.i.payload.data, strict=True)]
+                + [Mux(intake.gate.in_row, largest, lowest)]))
 
-        # Stage 2: exponentials and their sum. This pipeline never stops; an element enters when
-        # the second buffer is sure to have room for it.
+        # Stage 2: exponentials. This pipeline never stops; an element enters when the second
+        # buffer is sure to have room for it.
         run = Pipeline(m, Const(1))
-        width = spec.in_width
-        enter, enter_last = Signal(), Signal()
-        out_of = RowGate(m, enter, enter_last)
-        exps_depth_margin = self.EXP_STAGES + 4
-        total_ends, take_total = Signal(), Signal()
-        tree = (lanes - 1).bit_length()
-        total = Signal(shape_of(spec.sum_format), reset_less=True)
-        sums = Handover(m, total, out_of.starts, total_ends, take_total)
-        room = Signal()
+        elements = intake.buffer
+        enter, room, sums_may_start = Signal(), Signal(), Signal()
+        inner = RowGate(m, enter, elements.r_data[-1])
         m.d.comb += [
             enter.eq(elements.r_rdy & room
-                     & (out_of.in_row | (maximum.valid & sums.may_start))),
-            enter_last.eq(elements.r_data[-1]),
+                     & (inner.in_row | (maximum.valid & sums_may_start))),
             elements.r_en.eq(enter),
-            take_max.eq(out_of.starts),
+            take_max.eq(inner.starts),
         ]
         row_max = Signal.like(largest)
-        with m.If(out_of.starts):
+        with m.If(inner.starts):
             m.d.sync += row_max.eq(maximum.value)
         fields = run.reg(elements.r_data)
+        terms, kept = [], []
+        for k in range(lanes):
+            distance = Signal(signed(width + 1))
+            m.d.comb += distance.eq(fields[k * width:(k + 1) * width].as_signed() - row_max)
+            term, keeper = self.exponential(run, config, run.reg(distance))
+            terms.append(term)
+            kept.append(keeper)
         keep = run.reg(fields[lanes * width:-1], self.EXP_STAGES + 1)
         last = run.reg(fields[-1], self.EXP_STAGES + 1)
         valid = run.reg(enter, self.EXP_STAGES + 2, reset_less=False)
-        terms, kept = [], []
-        for k in range(lanes):
-            element = fields[k * width:(k + 1) * width].as_signed()
-            distance = Signal(shape_of(spec.in_format).width + 1)
-            m.d.comb += distance.eq(element - row_max)
-            term, keeper = self.exponential(run, config, run.reg(distance.as_signed()))
-            terms.append(term if lanes == 1 else Mux(keep[k], term, 0))
-            kept.append(keeper)
+        exps = m.submodules.exps = row_buffer(len(Cat(*kept, keep, last)),
+                                              -(-spec.longest_row // lanes))
+        m.d.comb += [exps.w_en.eq(valid), exps.w_data.eq(Cat(*kept, keep, last))]
+        m.d.sync += room.eq(exps.level < exps.depth - self.EXP_STAGES - 5)
+
+        # Their sum, by a tree over the lanes.
+        if lanes > 1:
+            terms = [Mux(k, term, 0) for k, term in zip(keep, terms, strict=True)]
+        tree = (lanes - 1).bit_length()
         for _ in range(tree):
             terms = [run.reg(a + b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
-        sum_valid = run.reg(valid, tree, reset_less=False)
-        sum_last = run.reg(last, tree)
-        fresh = Signal(init=1)
+        sum_valid, sum_last = run.reg(valid, tree, reset_less=False), run.reg(last, tree)
+        total = Signal(shape_of(spec.sum_format), reset_less=True)
+        summing = RowGate(m, sum_valid, sum_last)
         with m.If(sum_valid):
-            m.d.sync += [total.eq(Mux(fresh, 0, total) + terms[0]), fresh.eq(sum_last)]
-        m.d.comb += total_ends.eq(sum_valid & sum_last)
-
-        exps = m.submodules.exps = row_buffer(len(Cat(*kept, keep)) + 1, longest_beats)
-        m.d.comb += [
-            exps.w_en.eq(valid),
-            exps.w_data.eq(Cat(*kept, keep, last)),
-        ]
-        m.d.sync += room.eq(exps.level < exps.depth - exps_depth_margin - 1)
+            m.d.sync += total.eq(Mux(summing.in_row, total, 0) + terms[0])
+        take_total = Signal()
+        sums = Handover(m, total, inner.starts, summing.ends, take_total)
+        m.d.comb += sums_may_start.eq(sums.may_start)
 
         # Beside the stream, once a row: the factor.
-        reciprocal = m.submodules.reciprocal = Reciprocal(
+        factors = m.submodules.factors = Reciprocal(
             self.NUMERATOR, min(spec.sum_format.width, 31), spec.factor_format.width)
-        clamp = (1 << reciprocal.divisor_width) - 1
+        clamp = (1 << factors.divisor_width) - 1
         m.d.comb += [
-            reciprocal.i.valid.eq(sums.valid),
-            reciprocal.i.payload.eq(Mux(sums.value > clamp, clamp, sums.value)),
-            take_total.eq(sums.valid & reciprocal.i.ready),
+            factors.i.valid.eq(sums.valid),
+            factors.i.payload.eq(Mux(sums.value > clamp, clamp, sums.value)),
+            take_total.eq(sums.valid & factors.i.ready),
         ]
 
         # Stage 3: normalise.
-        advance = Signal()
-        m.d.comb += advance.eq(~self.o.valid | self.o.ready)
-        out = Pipeline(m, advance)
-        emit = Signal()
-        emit_keep, emit_last = exps.r_data[-1 - lanes:-1], exps.r_data[-1]
-        m.d.comb += [
-            emit.eq(exps.r_rdy & reciprocal.o.valid & advance),
-            exps.r_en.eq(emit),
-            reciprocal.o.ready.eq(emit & emit_last),
-        ]
-        m.d.comb += self.o.valid.eq(out.reg(emit, self.OUT_STAGES + 1, reset_less=False))
-        result = self.o.payload
-        result_last = out.reg(emit_last, self.OUT_STAGES + 1)
-        leaving = RowGate(m, self.o.valid & self.o.ready, result_last)
-        m.d.comb += [result.first.eq(~leaving.in_row), result.last.eq(result_last)]
-        factor = out.reg(reciprocal.o.payload)
-        kept_out = out.reg(exps.r_data)
+        emit = RowEmit(m, spec, self.o, exps, factors.o.valid)
+        m.d.comb += factors.o.ready.eq(emit.ends)
+        factor = emit.pipe.reg(factors.o.payload)
         kept_width = len(kept[0])
-        keep_out = out.reg(emit_keep, self.OUT_STAGES + 1)
-        for k in range(lanes):
-            value = self.normalise(out, kept_out[k * kept_width:(k + 1) * kept_width], factor)
-            with m.If(keep_out[k] if lanes > 1 else Const(1)):
-                m.d.comb += result.data[k].eq(value)
-        if lanes > 1:
-            m.d.comb += result.keep.eq(keep_out)
+
+        def lane(index: int) -> Value:
+            field = emit.fields[index * kept_width:(index + 1) * kept_width]
+            return self.normalise(emit.pipe, field, factor)
+
+        emit.finish(self.OUT_STAGES, lane)
         return m
 
 

