@@ -9,7 +9,7 @@ module bench_vector (
     localparam int unsigned OUT_BITS    = `LANES * `OUT_WIDTH;
     localparam int unsigned ROW_BITS    = IN_BITS + `LANES + 2;
     localparam int unsigned CONFIG_BITS = `ADDRESS_WIDTH + `DATA_WIDTH;
-    localparam int unsigned FENCE_BITS  = 16;
+    localparam int unsigned FENCE_BITS  = 24;
     localparam int unsigned PAYLOAD_A   = ROW_BITS > CONFIG_BITS ? ROW_BITS : CONFIG_BITS;
     localparam int unsigned PAYLOAD     = PAYLOAD_A > FENCE_BITS ? PAYLOAD_A : FENCE_BITS;
     localparam int unsigned WIDTH       = (PAYLOAD + 2 + 7) / 8 * 8;
@@ -54,7 +54,7 @@ module bench_vector (
     player #(.WIDTH(WIDTH), .FENCE_WIDTH(FENCE_BITS)) u_player (
         .clk, .rst, .start, .path($sformatf("%s/script_%0d.bin", folder, script)),
         .enter(source_enter), .leave(source_leave), .seed(seed),
-        .idle(rows_in == rows_out), .valid, .entry, .ready, .exhausted);
+        .idle(rows_in == rows_out), .words, .valid, .entry, .ready, .exhausted);
 
     assign c_valid = valid && entry[1:0] == 2'd1;
     assign i_valid = valid && entry[1:0] == 2'd0;

