@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.pipeline import Pipeline
 
-__all__ = ["Reciprocal", "pipelined_fraction"]
+__all__ = ["Reciprocal", "pipelined_fraction", "pipelined_reciprocal"]
 
 
 def pipelined_fraction(pipe: Pipeline, numerator: Value, denominator: Value,
@@ -33,6 +33,34 @@ def pipelined_fraction(pipe: Pipeline, numerator: Value, denominator: Value,
         remainder = pipe.reg(following)
         denominator = pipe.reg(denominator)
         quotient = Cat(~remainder[-1], pipe.reg(quotient)) if len(quotient) else ~remainder[-1]
+    return quotient
+
+
+def pipelined_reciprocal(pipe: Pipeline, divisor: Value, digits: int) -> Value:
+    """Return `(2**(digits + 1) - 1) // divisor` for divisors of at least 2.
+
+    Restoring, and triangular: the dividend is all ones, so after j digits the remainder has j
+    bits, and only so much of the divisor is subtracted.
+
+    Latency
+    -------
+    `digits` stages.
+    """
+    m = pipe.m
+    remainder = Const(1, 1)
+    above = divisor[2:].any()
+    quotient = Const(0, 0)
+    for bits in range(2, digits + 2):
+        dividend = Cat(Const(1, 1), remainder)
+        trial = Signal(bits + 1)
+        m.d.comb += trial.eq(dividend - divisor[:bits])
+        fits = Signal()
+        m.d.comb += fits.eq(~trial[-1] & ~above)
+        remainder = pipe.reg(Mux(fits, trial[:bits], dividend))
+        quotient = pipe.reg(Cat(fits, quotient))
+        # Whether the divisor has bits above the next remainder is known a stage ahead.
+        above = pipe.reg(divisor[bits + 1:].any()) if bits + 1 < len(divisor) else Const(0)
+        divisor = pipe.reg(divisor)
     return quotient
 
 

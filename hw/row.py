@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 
 from vitrtl.hw.pipeline import Pipeline
+from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.unit import VectorSpec
 
-__all__ = ["Handover", "RowEmit", "RowGate", "RowIntake", "row_buffer"]
+__all__ = ["Handover", "RowEmit", "RowGate", "RowIntake", "row_buffer", "row_maximum"]
 
 BUFFER_SLACK = 64
 """Beats that a row buffer holds beyond the longest row, so that the next row streams in while
@@ -179,3 +180,21 @@ def row_buffer(width: int, longest_beats: int) -> SyncFIFOBuffered:
     """Return a buffer in block memory for the longest row and the start of the next."""
     depth = 1 << (longest_beats + BUFFER_SLACK - 1).bit_length()
     return SyncFIFOBuffered(width=width, depth=depth)
+
+
+def row_maximum(m: Module, spec: VectorSpec, unit: wiring.PureInterface, intake: RowIntake,
+                take: ValueLike) -> Handover:
+    """Find the largest element of each row as it comes in, and let the next row in meanwhile."""
+    lowest = spec.in_format.lo
+    largest = Signal(shape_of(spec.in_format), reset_less=True)
+    candidates = [Mux(keep, element, lowest)
+                  for keep, element in zip(intake.keep, unit.i.payload.data, strict=True)]
+    candidates.append(Mux(intake.gate.in_row, largest, lowest))
+    while len(candidates) > 1:
+        pairs = list(zip(candidates[::2], candidates[1::2], strict=False))
+        candidates = [Mux(a > b, a, b) for a, b in pairs] + candidates[2 * len(pairs):]
+    with m.If(intake.transfer):
+        m.d.sync += largest.eq(candidates[0])
+    handover = Handover(m, largest, intake.gate.starts, intake.gate.ends, take)
+    m.d.comb += intake.may_start.eq(handover.may_start)
+    return handover

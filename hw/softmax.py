@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.divider import Reciprocal
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.row import Handover, RowEmit, RowGate, RowIntake, row_buffer
+from vitrtl.hw.row import Handover, RowEmit, RowGate, RowIntake, row_buffer, row_maximum
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.unit import VectorSpec
@@ -80,15 +80,8 @@ class RowSoftmax(wiring.Component):
         # Stage 1: take rows, find their maximum.
         intake = RowIntake(m, spec, self)
         config = ConfigBank(m, spec, self.c, intake.idle)
-        largest = Signal(shape_of(spec.in_format), reset_less=True)
         take_max = Signal()
-        maximum = Handover(m, largest, intake.gate.starts, intake.gate.ends, take_max)
-        m.d.comb += intake.may_start.eq(maximum.may_start)
-        lowest = spec.in_format.lo
-        with m.If(intake.transfer):
-            m.d.sync += largest.eq(_largest(
-                [Mux(k, x, lowest) for k, x in zip(intake.keep, self.i.payload.data, strict=True)]
-                + [Mux(intake.gate.in_row, largest, lowest)]))
+        maximum = row_maximum(m, spec, self, intake, take_max)
 
         # Stage 2: exponentials. This pipeline never stops; an element enters when the second
         # buffer is sure to have room for it.
@@ -102,7 +95,7 @@ class RowSoftmax(wiring.Component):
             elements.r_en.eq(enter),
             take_max.eq(inner.starts),
         ]
-        row_max = Signal.like(largest)
+        row_max = Signal.like(maximum.value)
         with m.If(inner.starts):
             m.d.sync += row_max.eq(maximum.value)
         fields = run.reg(elements.r_data)
@@ -159,10 +152,3 @@ class RowSoftmax(wiring.Component):
         emit.finish(self.OUT_STAGES, lane)
         return m
 
-
-def _largest(values: list[Value]) -> Value:
-    """Return the largest of some values, as a tree."""
-    while len(values) > 1:
-        pairs = [Mux(a > b, a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
-        values = pairs + values[len(pairs) * 2:]
-    return values[0]
