@@ -25,13 +25,14 @@ class Multiplier(wiring.Component):
 
     Members
     -------
-    en : both registers advance.
+    en : a's register and the output's advance.
+    en_b : b's register advances.
     a, b : operands.
     o : product.
 
     Latency
     -------
-    2 cycles in which `en` is high.
+    2 cycles in which the enables are high.
     """
 
     LATENCY = 2
@@ -44,6 +45,7 @@ class Multiplier(wiring.Component):
                                  f"not {shape.width}")
         super().__init__({
             "en": In(1),
+            "en_b": In(1),
             "a": In(a_shape),
             "b": In(b_shape),
             "o": Out(product_shape(a_shape, b_shape)),
@@ -61,17 +63,20 @@ class Multiplier(wiring.Component):
         b_reg = Signal.like(self.b, reset_less=True)
         o_reg = Signal.like(self.o, reset_less=True)
         with m.If(self.en):
-            m.d.sync += [a_reg.eq(self.a), b_reg.eq(self.b), o_reg.eq(a_reg * b_reg)]
+            m.d.sync += [a_reg.eq(self.a), o_reg.eq(a_reg * b_reg)]
+        with m.If(self.en_b):
+            m.d.sync += b_reg.eq(self.b)
         m.d.comb += self.o.eq(o_reg)
         return m
 
     def _mult18x18d(self, product: Signal) -> Instance:
         """Instance the block with its input and output registers on."""
         parameters = {}
-        for register in ("INPUTA", "INPUTB", "OUTPUT"):
-            parameters |= {f"p_REG_{register}_CLK": "CLK0", f"p_REG_{register}_CE": "CE0",
+        for register, enable in (("INPUTA", "CE0"), ("INPUTB", "CE1"), ("OUTPUT", "CE0")):
+            parameters |= {f"p_REG_{register}_CLK": "CLK0", f"p_REG_{register}_CE": enable,
                            f"p_REG_{register}_RST": "RST0"}
-        ports = {"i_CLK0": ClockSignal("sync"), "i_CE0": self.en, "i_RST0": Const(0),
+        ports = {"i_CLK0": ClockSignal("sync"), "i_CE0": self.en, "i_CE1": self.en_b,
+                 "i_RST0": Const(0),
                  "i_SIGNEDA": Const(int(self.a.shape().signed)),
                  "i_SIGNEDB": Const(int(self.b.shape().signed)),
                  "i_SOURCEA": Const(0), "i_SOURCEB": Const(0)}

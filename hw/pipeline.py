@@ -35,7 +35,10 @@ class Pipeline:
         a, b = Value.cast(a), Value.cast(b)
         multiplier = Multiplier(a.shape(), b.shape())
         self.m.submodules += multiplier
-        self.m.d.comb += [multiplier.en.eq(self.advance), multiplier.a.eq(a), multiplier.b.eq(b)]
+        self.m.d.comb += [
+            multiplier.en.eq(self.advance), multiplier.a.eq(a),
+            multiplier.en_b.eq(self.advance), multiplier.b.eq(b),
+        ]
         return multiplier.o
 
     def multiply_wide(self, a: Value, b: Value) -> Value:

@@ -1,0 +1,183 @@
+"""Matrix multiplication on a systolic array, golden model `vitrtl.sw.golden.matmul`."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from vitrtl.hw.config import ConfigBank
+from vitrtl.hw.pipeline import Pipeline
+from vitrtl.hw.row import RowGate
+from vitrtl.hw.stream import ConfigWord, shape_of
+from vitrtl.hw.systolic import SystolicArray
+from vitrtl.sw.golden.matmul import MatMulSpec
+
+__all__ = ["GATES", "ActivationBeat", "MatMul", "ResultBeat", "WeightBeat"]
+
+
+class WeightBeat(data.StructLayout):
+    """One row of a weight tile, or one column of it for a transposed operand."""
+
+    def __init__(self, spec: MatMulSpec) -> None:
+        super().__init__({"data": data.ArrayLayout(shape_of(spec.weight_format), spec.columns)})
+
+
+class ActivationBeat(data.StructLayout):
+    """A slice of one output row along the inner dimension; `last` ends the pass."""
+
+    def __init__(self, spec: MatMulSpec) -> None:
+        super().__init__({"data": data.ArrayLayout(shape_of(spec.in_format), spec.rows),
+                          "first": 1, "last": 1})
+
+
+class ResultBeat(data.StructLayout):
+    """A slice of one output row along the columns; `last` ends a block of rows."""
+
+    def __init__(self, spec: MatMulSpec) -> None:
+        super().__init__({"data": data.ArrayLayout(shape_of(spec.out_format), spec.columns),
+                          "first": 1, "last": 1})
+
+
+class MatMul(wiring.Component):
+    """`o = a @ w` by passes: a pass streams activation rows past one tile of weights.
+
+    Results accumulate over `inner_tiles` passes and leave during the last of them. Weight beats
+    of the next pass are taken during this one. A driver keeps the order: the constants of a
+    multiplication after all beats of the one before, and before its own weights.
+    `vitrtl.sw.golden.matmul.tile` cuts matrices into beats.
+
+    Members
+    -------
+    c : configuration words, taken while nothing is in flight.
+    w : weight beats, `rows` to a tile.
+    a : activation beats, up to `longest_pass` to a pass.
+    o : result beats.
+
+    Latency
+    -------
+    `latency` cycles from an activation beat of the last pass to its result beat.
+
+    Throughput
+    ----------
+    One activation beat per cycle, sustained from pass to pass, for passes no shorter than
+    `shortest_pass`: loading a tile takes a cycle per beat, and waits until the wave that puts
+    the last one to use has passed.
+    """
+
+    ACCUMULATE_STAGES = 3
+
+    def __init__(self, spec: MatMulSpec) -> None:
+        self.spec = spec
+        self._array = SystolicArray(spec)
+        super().__init__({
+            "c": In(stream.Signature(ConfigWord(spec))),
+            "w": In(stream.Signature(WeightBeat(spec))),
+            "a": In(stream.Signature(ActivationBeat(spec))),
+            "o": Out(stream.Signature(ResultBeat(spec))),
+        })
+
+    @property
+    def latency(self) -> int:
+        """Cycles from an activation beat of the last pass to its result beat, without stalls."""
+        return self._array.latency + self.ACCUMULATE_STAGES
+
+    @property
+    def shortest_pass(self) -> int:
+        """Beats of the shortest pass that keeps the array busy."""
+        return self._array.wave + self.spec.rows + 1
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec = self.spec
+        m.submodules.array = array = self._array
+        advance = Signal()
+        m.d.comb += [advance.eq(~self.o.valid | self.o.ready), array.advance.eq(advance)]
+        pipe = Pipeline(m, advance)
+
+        # Which pass over the inner dimension this is, and whether anything is in flight.
+        transfer, idle = Signal(), Signal()
+        gate = RowGate(m, transfer, self.a.payload.last)
+        config = ConfigBank(m, spec, self.c, idle)
+        inner_tiles = config.scalar("inner_tiles")
+        tile = Signal.like(inner_tiles)
+        opening, closing = Signal(), Signal()
+        m.d.comb += [opening.eq(tile == 0), closing.eq(tile + 1 == inner_tiles)]
+        with m.If(gate.ends):
+            m.d.sync += tile.eq(Mux(closing, 0, tile + 1))
+
+        # Load the next tile; once its pass has begun, wait until the wave is through.
+        loaded = Signal()
+        index = Signal(range(spec.rows))
+        wave = Signal(range(array.wave + 1))
+        m.d.comb += [
+            self.w.ready.eq(advance & ~loaded & (wave == 0)),
+            array.load.eq(self.w.valid & self.w.ready),
+            array.load_index.eq(index),
+            array.weights.eq(self.w.payload.data),
+        ]
+        if spec.transposable:
+            m.d.comb += array.transposed.eq(config.scalar("transposed"))
+        with m.If(array.load):
+            m.d.sync += index.eq(index + 1)
+            with m.If(index == spec.rows - 1):
+                m.d.sync += [index.eq(0), loaded.eq(1)]
+        with m.If(advance & (wave != 0)):
+            m.d.sync += wave.eq(wave - 1)
+        with m.If(gate.starts):
+            m.d.sync += [loaded.eq(0), wave.eq(array.wave)]
+
+        # Activations enter the array with the number of their row.
+        row = Signal(range(spec.longest_pass))
+        with m.If(transfer):
+            m.d.sync += row.eq(Mux(self.a.payload.last, 0, row + 1))
+        m.d.comb += [
+            self.a.ready.eq(advance & (gate.in_row | (loaded & ~(opening & self.c.valid)))),
+            transfer.eq(self.a.valid & self.a.ready),
+            array.swap.eq(gate.starts),
+            array.activations.eq(self.a.payload.data),
+        ]
+
+        # What belongs to a row travels beside the array.
+        tag = Cat(row, opening, closing, self.a.payload.last)
+        valid = [transfer]
+        for _ in range(self.latency):
+            valid.append(pipe.reg(valid[-1], reset_less=False))
+        summed = pipe.reg(tag, array.latency)
+        busy = gate.in_row | Cat(*valid[1:]).any() | loaded | (index != 0)
+        m.d.comb += idle.eq(opening & ~busy)
+
+        # Accumulate: memory, its register, adder.
+        store = memory.Memory(shape=spec.out_format.width * spec.columns, init=(),
+                              depth=spec.longest_pass, attrs={"ram_style": "block"})
+        m.submodules.accumulators = store
+        read, write = store.read_port(), store.write_port()
+        m.d.comb += [read.en.eq(advance), read.addr.eq(summed[:len(row)])]
+        before = pipe.reg(read.data)
+        sums = pipe.reg(array.sums, 2)
+        tag_out = pipe.reg(summed, 2)
+        fresh, emits, last = tag_out[-3], tag_out[-2], tag_out[-1]
+        width = spec.out_format.width
+        totals = []
+        for column in range(spec.columns):
+            addend = sums[column * spec.sum_format.width:(column + 1) * spec.sum_format.width]
+            base = Mux(fresh, 0, before[column * width:(column + 1) * width])
+            total = Signal(shape_of(spec.out_format), name=f"total_{column}")
+            m.d.comb += total.eq(base + addend.as_signed())
+            totals.append(pipe.reg(total))
+        m.d.comb += [
+            write.en.eq(advance & valid[-1]),
+            write.addr.eq(pipe.reg(tag_out[:len(row)])),
+            write.data.eq(Cat(*totals)),
+        ]
+
+        # Results leave during the last pass.
+        leaving = RowGate(m, self.o.valid & self.o.ready, self.o.payload.last)
+        m.d.comb += [
+            self.o.valid.eq(valid[-1] & pipe.reg(emits)),
+            self.o.payload.last.eq(pipe.reg(last)),
+            self.o.payload.first.eq(~leaving.in_row),
+            *(self.o.payload.data[column].eq(total) for column, total in enumerate(totals)),
+        ]
+        return m
+
+
+GATES = MatMul
