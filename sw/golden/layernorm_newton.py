@@ -132,6 +132,11 @@ def layernorm(x: np.ndarray, spec: NewtonSpec, constants: NewtonConstants) -> np
     ------
     s`in_width` to s32, channel c at scale `gamma[c] * sqrt(C) * 2**-30`.
 
+    Error
+    -----
+    At most `1.5 * max|gamma| / D + 2**-9`, D the row's standard deviation in input codes: the
+    mean is a whole code. Upheld by `tests/unit/test_golden.py`.
+
     Source
     ------
     I-ViT, section 3.5. The official ten Newton steps from 2**16 have not converged for small

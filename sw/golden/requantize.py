@@ -93,7 +93,7 @@ class RequantizeSpec(VectorSpec):
                      address=span, depth=self.channels,
                      doc=f"multiplier, above the {self.code_width}-bit code of the shift"),
             Register(name="per_channel", format=Format(1, False), address=2 * span,
-                     doc="1: element i of a row uses entry i; 0: every element uses entry 0"),
+                     doc="1: element i of a row uses entry i; 0: lane l always uses entry l"),
         )
 
 
@@ -103,8 +103,8 @@ class RequantizeConstants:
 
     Parameters
     ----------
-    bias : (channels,) or (1,), at the accumulator's scale.
-    factor : (channels,) or (1,), multiplier above the code of the shift.
+    bias : (channels,), at the accumulator's scale; per tensor (lanes,), all equal.
+    factor : likewise, multiplier above the code of the shift.
     per_channel : 1 if element i of a row uses entry i, else 0.
     """
 
@@ -135,10 +135,12 @@ def derive(spec: RequantizeSpec, ratio: Fraction | Sequence[Fraction],
                          f"not {len(bias)} and {len(ratios)}")
     if count > spec.channels:
         raise ValueError(f"channels must be 1..{spec.channels}, not {count}")
-    factors = [_factor(spec, Fraction(r)) for r in ratios] * (count // len(ratios))
-    biases = np.zeros(1, np.int64) if bias is None else np.asarray(bias)
-    biases = np.broadcast_to(require(biases, spec.in_format, "bias"), count)
-    return RequantizeConstants(bias=biases.astype(np.int64), factor=np.array(factors, np.int64),
+    factors = np.array([_factor(spec, Fraction(r)) for r in ratios], np.int64)
+    biases = require(np.zeros(1, np.int64) if bias is None else np.asarray(bias),
+                     spec.in_format, "bias").astype(np.int64)
+    entries = count if count > 1 else spec.lanes
+    return RequantizeConstants(bias=np.broadcast_to(biases, entries).copy(),
+                               factor=np.broadcast_to(factors, entries).copy(),
                                per_channel=int(count > 1)), None
 
 
@@ -155,8 +157,8 @@ def requantize(x: np.ndarray, spec: RequantizeSpec, constants: RequantizeConstan
 
     Error
     -----
-    b holds the ratio to `2**-(multiplier_width - 1 - shift_step)` of its value, within the
-    shifts on offer; then half a unit of the result for the rounding.
+    b holds the ratio to `2**-(multiplier_width - shift_step)` of its value, within the shifts on
+    offer; then half a unit of the result for the rounding. Upheld by `tests/unit/test_golden.py`.
 
     Source
     ------
@@ -166,9 +168,11 @@ def requantize(x: np.ndarray, spec: RequantizeSpec, constants: RequantizeConstan
     if constants.per_channel and x.shape[-1] != constants.factor.size:
         raise ValueError(f"row length must be the {constants.factor.size} channels of the "
                          f"constants, not {x.shape[-1]}")
-    multiplier = require(constants.factor >> spec.code_width, spec.multiplier_format, "multiplier")
-    shift = spec.shift_min + spec.shift_step * (constants.factor & (spec.shift_count - 1))
-    biased = require(x + constants.bias, spec.biased_format, "biased accumulator")
+    entries = slice(None) if constants.per_channel else slice(1)
+    factor, bias = constants.factor[entries], constants.bias[entries]
+    multiplier = require(factor >> spec.code_width, spec.multiplier_format, "multiplier")
+    shift = spec.shift_min + spec.shift_step * (factor & (spec.shift_count - 1))
+    biased = require(x + bias, spec.biased_format, "biased accumulator")
     product = require(biased * multiplier, spec.product_format, "product")
     return saturate(round_shift(product, shift), spec.out_format)
 
