@@ -90,7 +90,7 @@ def test_iexp_is_the_published_formula(scale, bits):
 
 
 @pytest.mark.parametrize(("name", "fine", "coarse"), [("softmax_shiftmax", 0.04, 0.12),
-                                                      ("softmax_iexp", 0.05, 0.14)])
+                                                      ("softmax_iexp", 0.05, 0.16)])
 @pytest.mark.parametrize("length", [17, 65, 197])
 def test_softmax_error_is_within_its_statement(name, fine, coarse, length):
     golden = unit(name).golden
