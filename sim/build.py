@@ -23,9 +23,10 @@ class BuildError(RuntimeError):
     """Verilator or the compiler failed: the end of what it said."""
 
 
-def rtl_sources() -> list[Path]:
-    """Return the hand-written bench and the models of device primitives."""
-    return sorted([*RTL.glob("*.sv"), *RTL.glob("*.v")])
+def rtl_sources(top: str) -> list[Path]:
+    """Return the hand-written files of one bench and the models of device primitives."""
+    return sorted(path for path in [*RTL.glob("*.sv"), *RTL.glob("*.v")]
+                  if path.stem == top or not path.stem.startswith("bench_"))
 
 
 def build_model(verilog: str, top: str, defines: dict[str, object], build: Path,
@@ -44,7 +45,7 @@ def build_model(verilog: str, top: str, defines: dict[str, object], build: Path,
     -------
     Folder that holds the program, under the name of `top`.
     """
-    key = digest(verilog, top, repr(sorted(defines.items())), digest_files(rtl_sources()),
+    key = digest(verilog, top, repr(sorted(defines.items())), digest_files(rtl_sources(top)),
                  repr(versions()), str(waves), Path(__file__).read_text())
     folder = build / "models" / f"{defines['UNIT']}.{key}"
     if (folder / top).is_file():
@@ -62,7 +63,7 @@ def build_model(verilog: str, top: str, defines: dict[str, object], build: Path,
               "-Wno-lint", "-Wno-PINMISSING", *(["--trace"] if waves else []),
               "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
               *(f"-D{name}={value}" for name, value in defines.items()),
-              str(main), *map(str, rtl_sources()), str(source)], environment)
+              str(main), *map(str, rtl_sources(top)), str(source)], environment)
         _run(["make", "-s", "-j2", "-C", f"{scratch}/obj", "-f", "Vtop.mk", "OPT_FAST=-O2",
               "OPT_SLOW=-O0", f"VM_TRACE={int(waves)}"], environment)
         folder.mkdir(exist_ok=True)

@@ -85,7 +85,7 @@ class Verilog:
 def result_key(job: Job, verilog: Verilog) -> str:
     """Return a checksum of all that decides the outcome of a job."""
     return digest(verilog.text, json_text(verilog.timing), digest_files([job.vectors]),
-                  digest_files(rtl_sources()), digest_module(f"vitrtl.sim.benches.{job.bench}"),
+                  digest_files(rtl_sources(job.bench)), digest_module(f"vitrtl.sim.benches.{job.bench}"),
                   digest_module("vitrtl.sim.job"), json_text(versions()), job.device,
                   repr((job.kinds, job.seed, job.waves, job.keep_output)))
 
@@ -179,10 +179,18 @@ def _generate(job: Job, spec: Spec) -> Verilog:
     component = unit(job.unit).gates(spec)
     text = job.verilog.read_text() if job.verilog else generate(job.unit, spec, job.device)
     verilog = Verilog(module=module_name(job.unit, spec), text=text,
-                      timing=dataclasses.asdict(component.timing))
+                      timing=_timing(component))
     if job.verilog is None:
         write_if_changed(_verilog_path(job, spec), json_text(dataclasses.asdict(verilog)))
     return verilog
+
+
+def _timing(component: Any) -> dict[str, int]:
+    """Return a component's figures under the names of `vitrtl.hw.timing`."""
+    if hasattr(component, "timing"):
+        return dataclasses.asdict(component.timing)
+    return {"latency_fixed": component.latency, "latency_per_beat": 0,
+            "interval_min": component.shortest_pass}
 
 
 def _defines(module: str, spec: Spec) -> dict[str, object]:
@@ -239,8 +247,8 @@ def _failures(results: Path) -> list[str]:
     for case in ElementTree.parse(results).getroot().iter("testcase"):
         tests += 1
         for trouble in [*case.findall("failure"), *case.findall("error")]:
-            said = (trouble.get("message") or trouble.text or "no message").strip()
-            failures.append(f"{case.get('name')}: {said}")
+            said = (trouble.get("message") or trouble.text or "").strip().partition("\n")[0]
+            failures.append(f"{case.get('name')}: {said or 'no message'}")
     if not tests:
         raise BuildError(f"the simulation ran no test; see {results.with_name('log.txt')}")
     return failures
@@ -264,6 +272,8 @@ def _record(job: Job, vector_set: vectors.VectorSet, verilog: Verilog,
         "elements_per_cycle": round(rate["values"] / rate["cycles"], 4) if rate else None,
         "latency": f"{fixed} + {per_beat} B" if per_beat else str(fixed),
         "interval_min": verilog.timing["interval_min"],
+        "utilization": {m["kind"]: m["utilization"] for m in measured.values()
+                        if "utilization" in m and m["kind"].startswith("timing")} or None,
     }
 
 

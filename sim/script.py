@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format
-from vitrtl.sw.golden.unit import Spec, config_words
-from vitrtl.sw.vectors import Case
+from vitrtl.sw.golden.matmul import MatMulSpec, derive, tile
+from vitrtl.sw.golden.unit import VectorSpec, config_words
+from vitrtl.sw.vectors import Case, MatMulCase
 
-__all__ = ["BeatFields", "EntryFormat", "Script", "beat_count", "expected_beats", "read_stamps",
-           "unpack_beats", "vector_fields", "vector_script"]
+__all__ = ["BeatFields", "EntryFormat", "Script", "beat_count", "expected_beats", "matmul_scripts",
+           "read_stamps", "result_fields", "unpack_beats", "vector_fields", "vector_script"]
 
 KIND_WIDTH = 2
 BEAT_KIND = 0
@@ -143,13 +144,13 @@ def vector_fields(lanes: int, fmt: Format) -> BeatFields:
     return BeatFields(flags=2, lanes=lanes, width=fmt.width, keep=True)
 
 
-def vector_entry(spec: Spec) -> EntryFormat:
+def vector_entry(spec: VectorSpec) -> EntryFormat:
     """Return the script format of a vector unit."""
     return EntryFormat(vector_fields(spec.lanes, spec.in_format), spec.config_address_width,
                        spec.config_data_width)
 
 
-def vector_script(spec: Spec, cases: list[Case], fence_cases: bool = False,
+def vector_script(spec: VectorSpec, cases: list[Case], fence_cases: bool = False,
                   fence_rows: bool = False) -> Script:
     """Return the script that plays some cases, each with its own constants.
 
@@ -169,6 +170,35 @@ def vector_script(spec: Spec, cases: list[Case], fence_cases: bool = False,
             script.fence(number % 4)
             script.rows(row, np.array([row.size]))
     return script
+
+
+def matmul_scripts(spec: MatMulSpec, cases: list[MatMulCase]) -> tuple[Script, Script]:
+    """Return the scripts of the two players: constants and activations, and weights."""
+    activations = Script(EntryFormat(
+        BeatFields(flags=2, lanes=spec.rows, width=spec.in_format.width, keep=False),
+        spec.config_address_width, spec.config_data_width))
+    weights = Script(EntryFormat(
+        BeatFields(flags=0, lanes=spec.columns, width=spec.weight_format.width, keep=False), 0, 0))
+    taken = 0
+    for case in cases:
+        constants, _ = derive(spec, case.a.shape[1], case.transposed)
+        words = config_words(spec, constants)
+        activations.config(words)
+        taken += len(words)
+        weights.gate(taken)
+        tiles = tile(case.a, case.b, spec, case.transposed)
+        weights.beats(tiles.weights.reshape(-1, spec.columns), np.empty((0, 0), np.int64))
+        ends = np.cumsum([len(rows) for rows in tiles.passes])
+        flags = np.zeros((ends[-1], 2), np.int64)
+        flags[np.concatenate([[0], ends[:-1]]), 0] = 1
+        flags[ends - 1, 1] = 1
+        activations.beats(np.concatenate(tiles.passes), flags)
+    return activations, weights
+
+
+def result_fields(spec: MatMulSpec) -> BeatFields:
+    """Return the result beat of the matrix multiplication: `first`, `last`, elements."""
+    return BeatFields(flags=2, lanes=spec.columns, width=spec.out_format.width, keep=False)
 
 
 def beat_count(lengths: np.ndarray, lanes: int) -> np.ndarray:

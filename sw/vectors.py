@@ -15,8 +15,8 @@ from vitrtl.sw.files import digest, existing, write_if_changed
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.sources import digest_module
 
-__all__ = ["KINDS", "Case", "MatMulCase", "VectorSet", "golden_digest", "load", "save",
-           "vector_path"]
+__all__ = ["KINDS", "Case", "MatMulCase", "VectorSet", "golden_digest", "load", "read_head",
+           "save", "vector_path"]
 
 SCHEMA = 1
 
@@ -113,6 +113,7 @@ class VectorSet:
     spec : build-time numbers.
     network : checksum of the network whose activations they are, or None.
     golden : checksum of the golden function that answered.
+    made_from : checksum of everything that the cases were made from.
     cases : `Case` or, for the matrix multiplication, `MatMulCase`.
     """
 
@@ -120,6 +121,7 @@ class VectorSet:
     spec: Spec
     network: str | None
     golden: str
+    made_from: str
     cases: tuple[Case | MatMulCase, ...]
 
     @property
@@ -157,8 +159,8 @@ def save(vectors: VectorSet, path: Path) -> bool:
         for name, value in constants.items():
             arrays[f"{index}.constants.{name}"] = _smallest(np.asarray(value))
     head = {"schema": SCHEMA, "unit": vectors.unit, "spec": vectors.spec.asdict(),
-            "network": vectors.network, "golden": vectors.golden, "cases": cases,
-            "checksum": _checksum(arrays)}
+            "network": vectors.network, "golden": vectors.golden,
+            "made_from": vectors.made_from, "cases": cases, "checksum": _checksum(arrays)}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(zipfile.ZipInfo("head.json"), json.dumps(head, sort_keys=True))
@@ -176,9 +178,9 @@ def load(path: Path) -> VectorSet:
     UserError
         If the file is missing, incomplete, damaged or of another version.
     """
+    head = read_head(path)
     try:
-        with zipfile.ZipFile(existing(path)) as archive:
-            head = json.loads(archive.read("head.json"))
+        with zipfile.ZipFile(path) as archive:
             arrays = {}
             for name in archive.namelist():
                 if name.endswith(".npy"):
@@ -186,15 +188,25 @@ def load(path: Path) -> VectorSet:
                         arrays[name[:-4]] = np.lib.format.read_array(member, allow_pickle=False)
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
         raise UserError(f"vector file {path} is incomplete or damaged: {error}") from None
-    if head.get("schema") != SCHEMA:
-        raise UserError(f"vector file {path} must have schema {SCHEMA}, not {head.get('schema')}")
     if _checksum(arrays) != head["checksum"]:
         raise UserError(f"vector file {path} is damaged: its arrays do not match its checksum")
     entry = unit(head["unit"])
     spec = entry.golden.spec.fromdict(head["spec"])
     cases = tuple(_case(entry, index, fields, arrays) for index, fields in enumerate(head["cases"]))
     return VectorSet(unit=entry.name, spec=spec, network=head["network"], golden=head["golden"],
-                     cases=cases)
+                     made_from=head["made_from"], cases=cases)
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """Read what a vector file says of itself, and none of its arrays."""
+    try:
+        with zipfile.ZipFile(existing(path)) as archive:
+            head = json.loads(archive.read("head.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        raise UserError(f"vector file {path} is incomplete or damaged: {error}") from None
+    if head.get("schema") != SCHEMA:
+        raise UserError(f"vector file {path} must have schema {SCHEMA}, not {head.get('schema')}")
+    return head
 
 
 def _case(entry: Unit, index: int, fields: dict[str, Any],

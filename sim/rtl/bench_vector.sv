@@ -92,7 +92,7 @@ module bench_vector (
         if (rst) words <= 0;
         else if (c_valid && c_ready) words <= words + 1;
 
-    bench_control u_control (
+    run_control u_control (
         .clk, .rst, .start, .exhausted,
         .moved((valid && ready) || (o_valid && o_ready)), .received(o_valid && o_ready),
         .beats, .expected_beats, .drain, .patience,

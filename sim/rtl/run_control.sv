@@ -1,6 +1,6 @@
 // Decides when a run is over: everything expected has come and nothing more follows, or nothing
 // has moved for so long that the unit must be stuck.
-module bench_control (
+module run_control (
     input  logic        clk,
     input  logic        rst,
     input  logic        start,
