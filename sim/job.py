@@ -28,6 +28,10 @@ from vitrtl.sw.sources import digest_module
 __all__ = ["Job", "Verilog", "cached_verilog", "main", "result_key", "run_job"]
 
 
+WAVES_TESTS = r"every_.*source=(none|random)/sink=\1"
+"""Tests that a waveform shows: no pauses, and pauses on both sides."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What is to be simulated.
@@ -42,6 +46,7 @@ class Job:
     kinds : kinds of vectors to play; None plays all.
     seed : of the pauses.
     waves : record waveforms.
+    limit : values of each kind at most; None plays all.
     keep_output : keep the results for the caller.
     verilog : file to simulate in place of the generated Verilog.
     """
@@ -54,18 +59,24 @@ class Job:
     kinds: tuple[str, ...] | None = None
     seed: int = 1
     waves: bool = False
+    limit: int | None = None
     keep_output: bool = False
     verilog: Path | None = None
 
     @property
     def name(self) -> str:
         """Name that is the job's own."""
-        return f"{self.unit}.{self.spec_digest}.{self.device}"
+        return f"{self.unit}.{self.spec_digest}.{self.device}{'.waves' * self.waves}"
 
     @property
     def folder(self) -> Path:
         """Where the job works."""
         return self.build / "jobs" / self.name
+
+    @property
+    def waveform(self) -> Path:
+        """Where the waveform goes."""
+        return self.build / "waves" / f"{self.unit}.{self.device}.vcd"
 
     @property
     def bench(self) -> str:
@@ -85,9 +96,10 @@ class Verilog:
 def result_key(job: Job, verilog: Verilog) -> str:
     """Return a checksum of all that decides the outcome of a job."""
     return digest(verilog.text, json_text(verilog.timing), digest_files([job.vectors]),
-                  digest_files(rtl_sources(job.bench)), digest_module(f"vitrtl.sim.benches.{job.bench}"),
+                  digest_files(rtl_sources(job.bench)),
+                  digest_module(f"vitrtl.sim.benches.{job.bench}"),
                   digest_module("vitrtl.sim.job"), json_text(versions()), job.device,
-                  repr((job.kinds, job.seed, job.waves, job.keep_output)))
+                  repr((job.kinds, job.limit, job.seed, job.waves, job.keep_output)))
 
 
 def cached_verilog(job: Job, spec: Spec) -> Verilog | None:
@@ -102,11 +114,8 @@ def run_job(job: Job) -> bool:
     """Simulate; returns whether every test passed."""
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
-    vector_set = vectors.load(job.vectors)
+    vector_set = _selected(job, vectors.load(job.vectors))
     spec = vector_set.spec
-    if job.kinds is not None:
-        cases = tuple(case for case in vector_set.cases if case.kind in job.kinds)
-        vector_set = dataclasses.replace(vector_set, cases=cases)
     vectors.save(vector_set, job.folder / "vectors.npz")
 
     _stage("Verilog")
@@ -127,6 +136,9 @@ def run_job(job: Job) -> bool:
               "record": _record(job, vector_set, verilog, measured)}
     for path in job.folder.glob("*.bin"):
         path.unlink()
+    if job.waves:
+        job.waveform.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(job.folder / "dump.vcd", job.waveform)
     write_if_changed(job.folder / "result.json", json_text(result))
     return not failures
 
@@ -153,6 +165,23 @@ def job_from_json(fields: dict[str, Any]) -> Job:
     paths = {k: Path(fields[k]) for k in ("vectors", "build", "verilog") if fields[k] is not None}
     kinds = None if fields["kinds"] is None else tuple(fields["kinds"])
     return Job(**{**fields, **paths, "kinds": kinds})
+
+
+def _selected(job: Job, vector_set: vectors.VectorSet) -> vectors.VectorSet:
+    """Return the cases that the job plays."""
+    cases = []
+    for kind in vector_set.kinds:
+        if job.kinds is not None and kind not in job.kinds:
+            continue
+        left = job.limit
+        for case in vector_set.of_kind(kind):
+            if left is not None:
+                if left <= 0:
+                    break
+                case = case.shortened(left)
+                left -= case.values
+            cases.append(case)
+    return dataclasses.replace(vector_set, cases=tuple(cases))
 
 
 def _stage(text: str) -> None:
@@ -229,6 +258,7 @@ def _simulate(job: Job, model: Path) -> Path:
             test_module=f"vitrtl.sim.benches.{job.bench}", hdl_toplevel=job.bench,
             hdl_toplevel_lang="verilog", build_dir=model, test_dir=job.folder, seed=job.seed,
             plusargs=[f"+folder={job.folder}"], waves=job.waves,
+            test_filter=WAVES_TESTS if job.waves else None,
             extra_env={"VITRTL_JOB": str(job.folder / "job.json"), "COCOTB_ANSI_OUTPUT": "0"},
             results_xml=str(job.folder / "results.xml"), log_file=job.folder / "log.txt")
     except RuntimeError as error:

@@ -16,7 +16,6 @@ from xml.etree import ElementTree
 from vitrtl.sim.job import Job, cached_verilog, job_to_json, result_key
 from vitrtl.sim.toolchain import require_programs
 from vitrtl.sw import vectors
-from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import json_text, write_if_changed
 
 __all__ = ["JOBS_AT_ONCE", "Result", "run_suite", "write_summary"]
@@ -151,16 +150,3 @@ def _end(process: subprocess.Popen[str]) -> None:
     """End a job with everything that it has started."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
-
-
-def network_of(path: Path) -> str | None:
-    """Return the checksum of the network that a vector file was made from."""
-    return vectors.load(path).network
-
-
-def require_network(path: Path, network: str | None) -> None:
-    """Refuse a vector file that was made from another network."""
-    made_from = network_of(path)
-    if network is not None and made_from != network:
-        raise UserError(f"vector file {path} must be of network {network}, not of {made_from}; "
-                        f"run `vitrtl vectors`")

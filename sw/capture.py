@@ -9,7 +9,7 @@ import numpy as np
 from vitrtl.sw.catalog import OPERATORS, UNITS, Unit, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
-from vitrtl.sw.files import digest, json_text, write_if_changed
+from vitrtl.sw.files import digest, json_text, read_json, write_if_changed
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.network import IntegerNetwork, Node
 from vitrtl.sw.sources import digest_module
@@ -24,7 +24,8 @@ from vitrtl.sw.vectors import (
     vector_path,
 )
 
-__all__ = ["INDEX", "Activations", "record", "specs_to_test", "write_vectors"]
+__all__ = ["INDEX", "Activations", "record", "specs_to_test", "write_index",
+           "write_vectors"]
 
 INDEX = "index.json"
 """Name of the file that lists the vector files of a folder."""
@@ -91,10 +92,20 @@ def write_vectors(folder: Path, entry: Unit, spec: Spec, activations: Activation
     return path
 
 
-def write_index(folder: Path, network: str | None, paths: list[Path]) -> None:
-    """List the vector files that belong together."""
-    write_if_changed(Path(folder) / INDEX, json_text({
-        "network": network, "files": [path.name for path in paths]}))
+def write_index(folder: Path, network: str | None, paths: list[Path], merge: bool = False) -> None:
+    """List the vector files that belong together.
+
+    Parameters
+    ----------
+    merge : keep the files of the same network that are listed already.
+    """
+    path = Path(folder) / INDEX
+    files = [p.name for p in paths]
+    if merge and path.is_file():
+        before = read_json(path)
+        if before["network"] == network:
+            files += [name for name in before["files"] if name not in files]
+    write_if_changed(path, json_text({"network": network, "files": sorted(files)}))
 
 
 def _made_from(path: Path) -> str | None:

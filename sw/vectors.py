@@ -16,7 +16,7 @@ from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.sources import digest_module
 
 __all__ = ["KINDS", "Case", "MatMulCase", "VectorSet", "golden_digest", "load", "read_head",
-           "save", "vector_path"]
+           "save", "spec_digest", "vector_path"]
 
 SCHEMA = 1
 
@@ -60,6 +60,13 @@ class Case:
         """Number of elements that the unit must give back."""
         return self.expected.size
 
+    def shortened(self, values: int) -> "Case":
+        """Return the first rows, as many as have `values` elements together, at least one."""
+        ends = np.cumsum(self.lengths)
+        rows = max(1, int(np.searchsorted(ends, values, side="right")))
+        return dataclasses.replace(self, x=self.x[:ends[rows - 1]], lengths=self.lengths[:rows],
+                                   expected=self.expected[:ends[rows - 1]])
+
     def locate(self, index: int) -> str:
         """Name the place of element `index` of `expected`."""
         ends = np.cumsum(self.lengths)
@@ -97,6 +104,10 @@ class MatMulCase:
     def values(self) -> int:
         """Number of elements that the unit must give back."""
         return self.expected.size
+
+    def shortened(self, values: int) -> "MatMulCase":
+        """Return the case itself: a product is not cut."""
+        return self
 
     def locate(self, index: int) -> str:
         """Name the place of element `index` of `expected`."""
@@ -207,6 +218,11 @@ def read_head(path: Path) -> dict[str, Any]:
     if head.get("schema") != SCHEMA:
         raise UserError(f"vector file {path} must have schema {SCHEMA}, not {head.get('schema')}")
     return head
+
+
+def spec_digest(head: dict[str, Any]) -> str:
+    """Return the digest of the spec in a file's head."""
+    return unit(head["unit"]).golden.spec.fromdict(head["spec"]).digest
 
 
 def _case(entry: Unit, index: int, fields: dict[str, Any],
