@@ -28,10 +28,6 @@ from vitrtl.sw.sources import digest_module
 __all__ = ["Job", "Verilog", "cached_verilog", "main", "result_key", "run_job"]
 
 
-WAVES_TESTS = r"every_.*source=(none|random)/sink=\1"
-"""Tests that a waveform shows: no pauses, and pauses on both sides."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What is to be simulated.
@@ -47,7 +43,8 @@ class Job:
     seed : of the pauses.
     waves : record waveforms.
     limit : values of each kind at most; None plays all.
-    keep_output : keep the results for the caller.
+    label : tells this job from the ordinary one of the same unit and device.
+    tests : regular expression of the tests to run; None runs all.
     verilog : file to simulate in place of the generated Verilog.
     """
 
@@ -60,13 +57,14 @@ class Job:
     seed: int = 1
     waves: bool = False
     limit: int | None = None
-    keep_output: bool = False
+    label: str = ""
+    tests: str | None = None
     verilog: Path | None = None
 
     @property
     def name(self) -> str:
         """Name that is the job's own."""
-        return f"{self.unit}.{self.spec_digest}.{self.device}{'.waves' * self.waves}"
+        return f"{self.unit}.{self.spec_digest}.{self.device}{self.label and f'.{self.label}'}"
 
     @property
     def folder(self) -> Path:
@@ -99,7 +97,7 @@ def result_key(job: Job, verilog: Verilog) -> str:
                   digest_files(rtl_sources(job.bench)),
                   digest_module(f"vitrtl.sim.benches.{job.bench}"),
                   digest_module("vitrtl.sim.job"), json_text(versions()), job.device,
-                  repr((job.kinds, job.limit, job.seed, job.waves, job.keep_output)))
+                  repr((job.kinds, job.limit, job.seed, job.waves, job.tests)))
 
 
 def cached_verilog(job: Job, spec: Spec) -> Verilog | None:
@@ -126,7 +124,7 @@ def run_job(job: Job) -> bool:
 
     write_if_changed(job.folder / "job.json", json_text({
         "vectors": str(job.folder / "vectors.npz"), "timing": verilog.timing,
-        "folder": str(job.folder), "seed": job.seed, "keep_output": job.keep_output}))
+        "folder": str(job.folder), "seed": job.seed}))
     results = _simulate(job, model)
 
     measured_path = job.folder / "measured.json"
@@ -258,7 +256,7 @@ def _simulate(job: Job, model: Path) -> Path:
             test_module=f"vitrtl.sim.benches.{job.bench}", hdl_toplevel=job.bench,
             hdl_toplevel_lang="verilog", build_dir=model, test_dir=job.folder, seed=job.seed,
             plusargs=[f"+folder={job.folder}"], waves=job.waves,
-            test_filter=WAVES_TESTS if job.waves else None,
+            test_filter=job.tests,
             extra_env={"VITRTL_JOB": str(job.folder / "job.json"), "COCOTB_ANSI_OUTPUT": "0"},
             results_xml=str(job.folder / "results.xml"), log_file=job.folder / "log.txt")
     except RuntimeError as error:

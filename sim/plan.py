@@ -13,8 +13,8 @@ from vitrtl.sw.vectors import golden_digest, read_head, spec_digest
 
 __all__ = ["plan"]
 
-WAVES_LIMIT = 400
-"""Values of each kind of vectors that a waveform shows."""
+WAVES = {"label": "waves", "limit": 400, "tests": r"every_.*source=(none|random)/sink=\1"}
+"""What a waveform shows: some values of each kind, without pauses and with pauses on both sides."""
 
 
 def plan(folder: Path, build: Path, network: Path, names: list[str], devices: tuple[str, ...],
@@ -46,7 +46,7 @@ def plan(folder: Path, build: Path, network: Path, names: list[str], devices: tu
         for device in devices:
             jobs.append(Job(unit=head["unit"], spec_digest=digest, device=device,
                             vectors=path.resolve(), build=build.resolve(), seed=seed, waves=waves,
-                            limit=WAVES_LIMIT if waves else None))
+                            **(WAVES if waves else {})))
     if missing := sorted(wanted - {job.unit for job in jobs}):
         raise UserError(f"there are no vectors of {', '.join(missing)} in {folder}; "
                         f"run `vitrtl vectors`")

@@ -110,6 +110,8 @@ def write_summary(results: list[Result], folder: Path) -> None:
 
 def _cached_result(job: Job) -> Result | None:
     """Return the result of an earlier run that passed, if everything it depends on is the same."""
+    if job.waves or (job.label == "apply" and not (job.folder / "output.npy").is_file()):
+        return None
     try:
         stored = json.loads((job.folder / "result.json").read_text())
     except (OSError, json.JSONDecodeError):

@@ -35,14 +35,12 @@ class Job:
     timing : numbers of `vitrtl.hw.timing`.
     folder : where scripts, records and measurements go.
     seed : of the pauses.
-    keep_output : whether the results of the run without pauses are kept for the caller.
     """
 
     vectors: vectors.VectorSet
     timing: dict[str, int]
     folder: Path
     seed: int
-    keep_output: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +66,7 @@ def current_job() -> Job:
     """Read the job that the environment names."""
     fields = json.loads(Path(os.environ["VITRTL_JOB"]).read_text())
     return Job(vectors=vectors.load(Path(fields["vectors"])), timing=fields["timing"],
-               folder=Path(fields["folder"]), seed=fields["seed"],
-               keep_output=fields["keep_output"])
+               folder=Path(fields["folder"]), seed=fields["seed"])
 
 
 async def start(dut: SimHandleBase, script: int, expected_beats: int, source: str = "none",
