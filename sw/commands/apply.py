@@ -84,14 +84,16 @@ def parse_scale(text: str) -> Fraction:
     """Return the exact scale that a decimal number or a fraction stands for."""
     from math import isfinite
 
+    from vitrtl.sw.errors import UserError
     from vitrtl.sw.golden.unit import scale_of
 
     try:
         # An exponent beyond float64 would keep the exact arithmetic busy for ever.
-        sane = all(isfinite(float(part)) for part in text.split("/"))
-    except ValueError:
-        sane = False
-    return scale_of(text if sane else "inf")
+        if all(isfinite(float(part)) for part in text.split("/")):
+            return scale_of(text)
+    except (ValueError, ZeroDivisionError):
+        pass
+    raise UserError(f"scale must be a finite positive number, not {text!r}")
 
 
 def spec_with_bits(entry: Any, bits: int | None) -> Any:
@@ -141,8 +143,8 @@ def layernorm_parameters(args: argparse.Namespace, entry: Any) -> dict[str, Any]
     arrays = {name: read_array(path, name) for name, path in given.items()}
     for name, array in arrays.items():
         if array.dtype.kind not in "iuf" or array.ndim != 1 or not np.isfinite(array).all():
-            raise UserError(f"{name} {given[name]} must hold one finite number per channel: no NaN, "
-                            f"one axis, not {array.dtype} of shape {array.shape}")
+            raise UserError(f"{name} {given[name]} must hold one finite number per channel, "
+                            f"no NaN, not {array.dtype} of shape {array.shape}")
     return {name: array.astype(np.float64) for name, array in arrays.items()}
 
 
