@@ -1,6 +1,6 @@
 """A multiplier with the registers that the device's multiplier block has inside."""
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Shape, Signal, Value
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -54,9 +54,9 @@ class Multiplier(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if getattr(platform, "name", None) == "ecp5":
-            product = Signal(36)
+            product = [Signal(name=f"p{i}") for i in range(36)]
             m.submodules.block = self._mult18x18d(product)
-            m.d.comb += self.o.eq(product)
+            m.d.comb += self.o.eq(Cat(*product))
             return m
 
         a_reg = Signal.like(self.a, reset_less=True)
@@ -69,7 +69,7 @@ class Multiplier(wiring.Component):
         m.d.comb += self.o.eq(o_reg)
         return m
 
-    def _mult18x18d(self, product: Signal) -> Instance:
+    def _mult18x18d(self, product: list[Signal]) -> Instance:
         """Instance the block with its input and output registers on."""
         parameters = {}
         for register, enable in (("INPUTA", "CE0"), ("INPUTB", "CE1"), ("OUTPUT", "CE0")):
