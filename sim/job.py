@@ -290,8 +290,8 @@ def _record(job: Job, vector_set: vectors.VectorSet, verilog: Verilog,
                  and m["kind"] == (vector_set.kinds or [""])[0]), None)
     fixed, per_beat = (verilog.timing[k] for k in ("latency_fixed", "latency_per_beat"))
     return {
-        "unit": job.unit, "operator": entry.operator, "method": entry.method,
-        "device": job.device, "spec": job.spec_digest,
+        "unit": job.unit, "module": verilog.module, "operator": entry.operator,
+        "method": entry.method, "device": job.device, "spec": job.spec_digest,
         "vectors": sum(case.rows for case in vector_set.cases),
         "values": sum(m["values"] for m in measured.values()),
         "mismatches": sum(m["mismatches"] for m in measured.values()),

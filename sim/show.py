@@ -80,7 +80,7 @@ def summary_table(results: list[Result]) -> Table:
             table.add_row(result.job.unit, "", result.job.device, *[""] * 6, state)
             continue
         table.add_row(
-            record["unit"], record["method"], record["device"], f"{record['vectors']:,}",
+            record["module"], record["method"], record["device"], f"{record['vectors']:,}",
             f"{record['values']:,}", f"{record['mismatches']:,}", _number(record["cycles"]),
             _number(record["elements_per_cycle"]), record["latency"], state)
     return table

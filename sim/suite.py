@@ -1,6 +1,8 @@
 """All units on all devices: what must run again, two jobs at once, one summary."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import queue
@@ -8,14 +10,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from xml.etree import ElementTree
 
 from vitrtl.sim.job import Job, cached_verilog, job_to_json, result_key
 from vitrtl.sim.toolchain import require_programs
 from vitrtl.sw import vectors
+from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import json_text, write_if_changed
 
 __all__ = ["JOBS_AT_ONCE", "Result", "run_suite", "write_summary"]
@@ -52,6 +56,11 @@ def run_suite(jobs: list[Job], progress: Progress, jobs_at_once: int = JOBS_AT_O
 
     An interruption ends the running jobs; what had finished is found again by the next call.
     """
+    with _exclusive(jobs[0].build) if jobs else contextlib.nullcontext():
+        return _run_all(jobs, progress, jobs_at_once)
+
+
+def _run_all(jobs: list[Job], progress: Progress, jobs_at_once: int) -> list[Result]:
     results: dict[str, Result] = {}
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
@@ -75,6 +84,8 @@ def run_suite(jobs: list[Job], progress: Progress, jobs_at_once: int = JOBS_AT_O
             results[job.name] = _run(job, progress, running)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(jobs_at_once)]
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _interrupt) if in_main else None
     try:
         for worker in workers:
             worker.start()
@@ -83,6 +94,8 @@ def run_suite(jobs: list[Job], progress: Progress, jobs_at_once: int = JOBS_AT_O
                 worker.join(0.2)
     finally:
         stopped.set()
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
         for process in list(running.values()):
             _end(process)
     return [results[job.name] for job in jobs]
@@ -106,6 +119,23 @@ def write_summary(results: list[Result], folder: Path) -> None:
             ElementTree.SubElement(case, "error", message="; ".join(result.failures))
     ElementTree.indent(suites)
     write_if_changed(folder / "junit.xml", ElementTree.tostring(suites, encoding="unicode") + "\n")
+
+
+@contextlib.contextmanager
+def _exclusive(build: Path) -> Iterator[None]:
+    """Hold a folder for one simulation; refuse it to a second one."""
+    build.mkdir(parents=True, exist_ok=True)
+    with open(build / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another simulation is running in {build}") from None
+        yield
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End on a termination signal as on an interrupt from the keyboard."""
+    raise KeyboardInterrupt
 
 
 def _cached_result(job: Job) -> Result | None:
