@@ -17,7 +17,7 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from vitrtl.sw import structure
-from vitrtl.sw.catalog import UNITS, unit
+from vitrtl.sw.catalog import OPERATORS, UNITS, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, existing, json_text, read_json, write_if_changed
 from vitrtl.sw.golden.fixed_point import Format, require
@@ -124,7 +124,7 @@ class IntegerNetwork:
     def methods(self) -> dict[str, str]:
         """Unit of each layer that offers a choice of method, by layer name."""
         return {node.name: node.op for node in self.nodes
-                if node.op in UNITS and UNITS[node.op].name != UNITS[node.op].operator}
+                if node.op in UNITS and UNITS[node.op].operator in OPERATORS}
 
     @property
     def units(self) -> dict[str, list[Spec]]:

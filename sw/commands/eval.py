@@ -2,6 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vitrtl.sw.network import IntegerNetwork
 
 HELP = "Run an integer network on the test images and compare it with the float network."
 
@@ -68,19 +74,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _share(right) -> str:
+def _share(right: "np.ndarray") -> str:
     return f"{100 * right.mean():.2f} %"
 
 
-def _float_logits(network, checkpoint, pixels):
+def _float_logits(network: "IntegerNetwork", checkpoint: Path | None,
+                  pixels: "np.ndarray") -> "tuple[np.ndarray | None, str]":
     """Return the float network's logits, or None and why there are none."""
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.ptq.float_graph import FloatGraph
-    from vitrtl.sw.ptq.models import DEFAULT, build
+    from vitrtl.sw.ptq.models import build
 
     if checkpoint is None and network.provenance.get("weights") != "shipped":
         return None, "weights are not the shipped ones: give --checkpoint"
-    model = build(network.name or DEFAULT, checkpoint)
+    model = build(network.name, checkpoint)
     if model.digest != network.provenance.get("weights_digest"):
         if checkpoint is None:
             return None, "network is of other weights than the shipped ones"

@@ -13,7 +13,8 @@ from torch import nn
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, existing
 
-__all__ = ["DEFAULT", "SHIPPED_WEIGHTS", "FloatModel", "build", "untrained_digits_vit"]
+__all__ = ["DEFAULT", "SHIPPED_WEIGHTS", "FloatModel", "build", "check_structure",
+           "untrained_digits_vit"]
 
 DEFAULT = "digits_vit"
 """Name of the default network."""
@@ -100,10 +101,14 @@ def build(name: str = DEFAULT, checkpoint: Path | None = None,
                             f"not {name!r}")
         if checkpoint is None and not pretrained:
             raise UserError(f"weights of {name} must come from --checkpoint FILE or --pretrained")
-        module = timm.create_model(name, pretrained=pretrained)
+        try:
+            module = timm.create_model(name, pretrained=pretrained)
+        except (OSError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"timm could not make {name}: {reason}") from None
         config = timm.data.resolve_model_data_config(module)
         mean, std = tuple(config["mean"]), tuple(config["std"])
-    _check_structure(name, module)
+    check_structure(name, module)
     if checkpoint is not None:
         _load_weights(module, Path(checkpoint))
     for key, value in module.state_dict().items():
@@ -135,13 +140,13 @@ def _load_weights(module: nn.Module, path: Path) -> None:
     module.load_state_dict(state)
 
 
-def _check_structure(name: str, module: nn.Module) -> None:
+def check_structure(name: str, module: nn.Module) -> None:
     """Refuse what the integer network cannot express, naming it."""
     if not isinstance(module, VisionTransformer):
         raise UserError(f"model must be a timm VisionTransformer (ViT or DeiT), but {name} is a "
                         f"{type(module).__name__}")
     wrong = []
-    if type(module).forward_features is not VisionTransformer.forward_features:
+    if type(module) is not VisionTransformer:
         wrong.append(f"a forward pass of its own ({type(module).__name__})")
     if module.global_pool != "token" or module.num_prefix_tokens != 1 or module.attn_pool:
         wrong.append(f"pooling {module.global_pool!r} with {module.num_prefix_tokens} prefix "
