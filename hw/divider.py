@@ -1,6 +1,6 @@
 """Division: a pipeline of one quotient per cycle, and a serial one for what runs once a row."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,26 +13,23 @@ def pipelined_fraction(pipe: Pipeline, numerator: Value, denominator: Value,
                        digits: int) -> Value:
     """Return `(numerator << digits) // denominator` for a numerator below its denominator.
 
-    Non-restoring: each stage adds or subtracts by the sign of the remainder, so that it is one
-    adder and nothing else; the signs are the quotient.
+    A numerator equal to its denominator gives all ones.
 
     Latency
     -------
     `digits` stages.
     """
     m = pipe.m
-    width = len(denominator) + 1
-    remainder = Signal(signed(width))
-    m.d.comb += remainder.eq(numerator)
+    remainder = numerator
     quotient = Const(0, 0)
     for _ in range(digits):
-        doubled = Value.cast(Cat(Const(0, 1), remainder[:-1])).as_signed()
-        following = Signal(signed(width))
-        add = remainder[-1]
-        m.d.comb += following.eq(Mux(add, doubled + denominator, doubled - denominator))
-        remainder = pipe.reg(following)
+        doubled = Cat(Const(0, 1), remainder)
+        trial = Signal(len(denominator) + 2)
+        m.d.comb += trial.eq(doubled - denominator)
+        fits = ~trial[-1]
+        remainder = pipe.reg(Mux(fits, trial, doubled)[:len(denominator)])
+        quotient = pipe.reg(Cat(fits, quotient))
         denominator = pipe.reg(denominator)
-        quotient = Cat(~remainder[-1], pipe.reg(quotient)) if len(quotient) else ~remainder[-1]
     return quotient
 
 

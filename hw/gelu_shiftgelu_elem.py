@@ -36,7 +36,7 @@ class ShiftgeluElem(Elementwise):
             # The exponential of the element's distance below zero, in finer codes.
             distance = Signal(signed(spec.distance_width))
             m.d.comb += distance.eq(Mux(x < 0, x, -x) << spec.finer)
-            u, q = shift_exp_parts(pipe, pipe.reg(distance), spec, i0, reciprocal)
+            u, q = shift_exp_parts(pipe, pipe.reg(distance), spec, i0, reciprocal, floor=False)
             e = shift_exp_value(pipe, u, q, spec.n)
 
             # Numerator and denominator.

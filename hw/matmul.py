@@ -9,6 +9,7 @@ from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.row import RowGate
 from vitrtl.hw.stream import ConfigWord, shape_of
 from vitrtl.hw.systolic import SystolicArray
+from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.matmul import MatMulSpec
 
 __all__ = ["GATES", "ActivationBeat", "MatMul", "ResultBeat", "WeightBeat"]
@@ -84,6 +85,11 @@ class MatMul(wiring.Component):
     def shortest_pass(self) -> int:
         """Beats of the shortest pass that keeps the array busy."""
         return self._array.wave + self.spec.rows + 1
+
+    @property
+    def timing(self) -> Timing:
+        """Cycles, with a pass for a row and an activation beat for a beat."""
+        return Timing(latency_fixed=self.latency, interval_min=self.shortest_pass)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

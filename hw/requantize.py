@@ -54,10 +54,14 @@ class Requantize(Elementwise):
             product = pipe.multiply_wide(multiplier, biased)
             code = pipe.reg(factor_reg[:spec.code_width], 3)
 
-            # Stage 6: one of the shifts on offer, down to one bit below the result's last.
+            # Stage 6: one of the shifts on offer, down to one bit below the result's last. What
+            # does not fit is clamped to where rounding still ends at the same end of the range.
             kept = spec.out_width + 1
-            windows = [_window(product, shift - 1, kept) for shift in spec.shifts]
-            shifted = pipe.reg(Array(windows)[code])
+            sign = product[-1]
+            bodies = Array(_bits(product, shift - 1, kept - 1) for shift in spec.shifts)
+            overflow = Array(_overflows(product, shift + kept - 2) for shift in spec.shifts)
+            body = Mux(overflow[code], (~sign).replicate(kept - 1), bodies[code])
+            shifted = pipe.reg(Cat(body, sign))
 
             # Stage 7: round on the bit below; only the largest value can overflow by it.
             rounded = Signal(shape_of(spec.out_format))
@@ -69,17 +73,16 @@ class Requantize(Elementwise):
         return lane
 
 
-def _window(value: Value, start: int, width: int) -> Value:
-    """Return `width` bits of `value >> start`, clamped to their largest or smallest.
+def _bits(value: Value, start: int, width: int) -> Value:
+    """Return `width` bits of a signed value from bit `start` on."""
+    bits = value[start:start + width]
+    return Cat(bits, value[-1].replicate(width - len(bits)))
 
-    Whatever does not fit is rounded to the same end of the result's range as its clamp here.
-    """
-    sign = value[-1]
-    body = value[start:start + width - 1]
-    body = Cat(body, sign.replicate(width - 1 - len(body)))
-    above = value[start + width - 1:]
-    fits = Mux(sign, above.all(), ~above.any()) if len(above) > 1 else 1
-    return Cat(Mux(fits, body, (~sign).replicate(width - 1)), sign)
+
+def _overflows(value: Value, start: int) -> Value:
+    """Return whether a signed value has bits that matter from bit `start` on."""
+    above = value[min(start, len(value) - 1):]
+    return (above ^ value[-1].replicate(len(above))).any()
 
 
 GATES = Requantize

@@ -14,7 +14,7 @@ SHIFT_STAGES = 2
 
 
 def shift_exp_parts(pipe: Pipeline, distance: Value, spec: object, i0: Value,
-                    reciprocal: Value) -> tuple[Value, Value]:
+                    reciprocal: Value, *, floor: bool = True) -> tuple[Value, Value]:
     """Return `(u, q)` of a distance at or below zero, so that its exponential is
     `(u << (n - q)) >> 1`.
 
@@ -26,6 +26,7 @@ def shift_exp_parts(pipe: Pipeline, distance: Value, spec: object, i0: Value,
     distance : signed, at or below zero.
     spec : has `magnitude_width`, `reciprocal_shift`, `i0_width` and `n`.
     i0, reciprocal : run-time constants.
+    floor : whether distances of n octaves and more count as n, or as infinite with `u = 0`.
 
     Latency
     -------
@@ -42,11 +43,13 @@ def shift_exp_parts(pipe: Pipeline, distance: Value, spec: object, i0: Value,
     m.d.comb += [beyond.eq(quotient >= spec.n), q.eq(Mux(beyond, spec.n, quotient))]
     # Stages 3 and 4: q * I0.
     product = pipe.multiply(q, i0)
-    # Stage 5: u = 2*I0 - remainder; where the clamp holds there is no remainder.
+    # Stage 5: u = 2*I0 - remainder; at and beyond n octaves there is no remainder.
     remainder = Signal(unsigned(spec.i0_width))
     m.d.comb += remainder.eq(pipe.reg(p, 4) - product)
     u = Signal(unsigned(spec.i0_width + 1))
-    m.d.comb += u.eq((i0 << 1) - Mux(pipe.reg(beyond, 2), 0, remainder))
+    last = pipe.reg(beyond, 2)
+    m.d.comb += u.eq((i0 << 1) - Mux(last, 0, remainder) if floor
+                     else Mux(last, 0, (i0 << 1) - remainder))
     return pipe.reg(u), pipe.reg(q, 3)
 
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from vitrtl.sw.golden.fixed_point import Format, require
+from vitrtl.sw.golden.fixed_point import Format, require, saturate
 from vitrtl.sw.golden.gelu_shiftgelu import SIGMOID_SLOPE
-from vitrtl.sw.golden.shift_exp import i0_of, reciprocal_of, reciprocal_shift, shift_exp
+from vitrtl.sw.golden.shift_exp import i0_of, reciprocal_of, reciprocal_shift, shift_exp_parts
 from vitrtl.sw.golden.unit import Golden, Register, VectorSpec, check_range, check_row, scale_of
 
 __all__ = ["GOLDEN", "ShiftgeluElemConstants", "ShiftgeluElemSpec", "derive", "shiftgelu_elem"]
@@ -20,7 +20,7 @@ class ShiftgeluElemSpec(VectorSpec):
     Parameters
     ----------
     in_width : activation, bits, signed.
-    n : octaves of the exponential that are told apart.
+    n : octaves of the exponential that are told apart; beyond them it is zero.
     sigmoid_width : bits of the sigmoid, all of them fraction.
     finer : bits that are put below the input's last one, so that `I0` counts finer codes.
     i0_width : bits of `I0`, the finer codes in one octave: it bounds the input scale from below.
@@ -28,7 +28,7 @@ class ShiftgeluElemSpec(VectorSpec):
     """
 
     in_width: int = 8
-    n: int = 10
+    n: int = 6
     sigmoid_width: int = 10
     finer: int = 2
     i0_width: int = 8
@@ -118,8 +118,9 @@ def shiftgelu_elem(x: np.ndarray, spec: ShiftgeluElemSpec,
                    constants: ShiftgeluElemConstants) -> np.ndarray:
     """GELU by a sigmoid whose exponential stays at or below one: no row, no saturation.
 
-    With `E = ShiftExp(-|x|)` and `one = ShiftExp(0) = I0 << n`:
-    `sigmoid = (E if x < 0 else one) * 2**sigmoid_width // (one + E)`, `out = x * sigmoid`.
+    With `E = ShiftExp(-|x|)`, zero from n octaves on, and `one = ShiftExp(0) = I0 << n`:
+    `sigmoid = (E if x < 0 else one) * 2**sigmoid_width // (one + E)`, at most all ones, and
+    `out = x * sigmoid`.
 
     Shape
     -----
@@ -137,16 +138,18 @@ def shiftgelu_elem(x: np.ndarray, spec: ShiftgeluElemSpec,
 
     Source
     ------
-    I-ViT, Algorithm 2, with two changes: max(x, 0) of the element in place of the row's maximum,
-    and one division for the sigmoid in place of a rounded reciprocal times the exponential.
+    I-ViT, Algorithm 2, with three changes: max(x, 0) of the element in place of the row's
+    maximum, one division for the sigmoid in place of a rounded reciprocal times the exponential,
+    and an exponential that ends at zero instead of on a floor, so that six octaves are enough.
     """
     x = check_row(x, spec)
-    e = shift_exp(-(np.abs(x) << spec.finer), constants.i0, spec.n)
+    u, q = shift_exp_parts(-(np.abs(x) << spec.finer), constants.i0, spec.n)
+    e = np.where(q < spec.n, (u << (spec.n - q)) >> 1, 0)
     require(e, spec.exp_format, "exponential")
     one = constants.i0 << spec.n
     total = require(one + e, spec.sum_format, "denominator")
     sigmoid = (np.where(x < 0, e, one) << spec.sigmoid_width) // total
-    require(sigmoid, Format(spec.sigmoid_width, False), "sigmoid")
+    sigmoid = saturate(sigmoid, Format(spec.sigmoid_width, False))
     return require(x * sigmoid, spec.out_format, "output")
 
 

@@ -180,7 +180,8 @@ def iexp_softmax(x: np.ndarray, spec: IexpSpec, constants: IexpConstants) -> np.
     Error
     -----
     With 16 bits at most 0.05 for scales up to 0.1 and 0.16 up to 0.25, where b, c and `I0` are
-    few codes; about 0.006 where `0.6931 / S` is near a whole number. Upheld by `tests/unit/test_golden.py`.
+    few codes; about 0.006 where `0.6931 / S` is near a whole number. Upheld by
+    `tests/unit/test_golden.py`.
 
     Source
     ------
