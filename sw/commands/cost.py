@@ -1,0 +1,96 @@
+"""`vitrtl cost`: what each unit costs on each target, measured."""
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "Synthesize, place and route units; write the cost table."
+EPILOG = """Without units, every unit of the catalogue with its default spec is measured. Nothing is
+measured twice: results are kept by content under build/cost, and an interrupted run goes on where
+it was. Rows are added to build/cost/costs.json (and .csv), which the search reads before the
+table that is shipped with the package; --ship writes that one. Exit status 1 if a tool fails."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("units", nargs="*", metavar="UNIT", help="names; all if none is given")
+    parser.add_argument("--target", action="append", metavar="TARGET",
+                        help="name of a file in constraints/; can be repeated (default: all)")
+    parser.add_argument("--spec", nargs="+", metavar="FIELD=VALUE", default=[],
+                        help="measure one unit with these changes to its default spec")
+    parser.add_argument("--network", type=Path, metavar="FOLDER",
+                        help="measure exactly the units of an integer network")
+    parser.add_argument("--build", type=Path, default=Path("build/cost"), metavar="FOLDER",
+                        help="where everything goes (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N",
+                        help="tools at once (default: %(default)s)")
+    parser.add_argument("--paths", action="store_true", help="print each slowest path")
+    parser.add_argument("--ship", action="store_true",
+                        help="write the table of the package, with all default builds")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what has not been measured, write and print the table."""
+    from rich.console import Console
+
+    from vitrtl.sw.cost.show import CostProgress, cost_table, path_table
+    from vitrtl.sw.cost.suite import plan
+    from vitrtl.sw.cost.suite import run as run_jobs
+    from vitrtl.sw.cost.table import SHIPPED_FOLDER, CostTable, load_table
+    from vitrtl.sw.cost.target import load_target, target_names
+    from vitrtl.sw.errors import UserError
+
+    if args.jobs < 1:
+        raise UserError(f"jobs must be at least 1, not {args.jobs}")
+    if args.ship and (args.units or args.target or args.network):
+        raise UserError("the shipped table holds all default builds on all targets: "
+                        "--ship goes without units, --target and --network")
+    builds = selected_builds(args.units, args.spec, args.network)
+    targets = [load_target(name) for name in dict.fromkeys(args.target or target_names())]
+
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    jobs = plan(builds, targets, args.build / "cache")
+    with CostProgress(jobs, console) as progress:
+        outcomes = run_jobs(jobs, args.jobs, progress.step)
+
+    rows = [outcome.row for outcome in outcomes if outcome.row]
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if args.ship:
+        written = [] if failed else CostTable(tuple(rows)).save(SHIPPED_FOLDER)
+    else:
+        path = args.build / "costs.json"
+        earlier = load_table(path) if path.is_file() else CostTable()
+        written = earlier.updated(rows).save(args.build)
+    if args.paths:
+        for outcome in outcomes:
+            if outcome.measurement and outcome.measurement.clock_mhz_seeds:
+                console.print(path_table(outcome))
+    console.print(cost_table(rows, {target.name: target for target in targets}))
+    for outcome in failed:
+        console.print(f"FAILED {outcome.job.name}: {outcome.error}", soft_wrap=True,
+                      markup=False, highlight=False)
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    return 1 if failed else 0
+
+
+def selected_builds(names: list[str], changes: list[str], network: Path | None) -> list:
+    """Return the builds that the options ask for."""
+    from vitrtl.sw.cost.builds import Build, default_builds, network_builds, spec_with
+    from vitrtl.sw.errors import UserError
+
+    if network is not None:
+        if names or changes:
+            raise UserError("--network names the units and specs by itself")
+        return network_builds(network)
+    if not changes:
+        return default_builds(names)
+    if len(names) != 1:
+        raise UserError(f"--spec is of one unit, not of {len(names) or 'all'}")
+    fields = {}
+    for change in changes:
+        field, equals, value = change.partition("=")
+        if not equals:
+            raise UserError(f"--spec takes FIELD=VALUE, not {change!r}")
+        fields[field] = value
+    return [Build(names[0], spec_with(names[0], fields))]

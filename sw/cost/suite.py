@@ -1,0 +1,130 @@
+"""Many builds on many targets: parallel, resumable, with progress."""
+
+import concurrent.futures
+import dataclasses
+import gc
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from vitrtl.sw.catalog import unit
+from vitrtl.sw.cost.builds import Build
+from vitrtl.sw.cost.flow import Measurement, Work, measure
+from vitrtl.sw.cost.table import CostRow, cycle_formula
+from vitrtl.sw.cost.target import Target
+from vitrtl.sw.cost.tools import Tools, tool_versions
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.files import digest
+
+__all__ = ["Job", "Outcome", "plan", "run", "verilog_checksum"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """One row to measure."""
+
+    build: Build
+    work: Work
+    latency_fixed: int
+    latency_per_beat: int
+    interval_min: int
+
+    @property
+    def name(self) -> str:
+        """What progress calls it."""
+        return f"{self.work.top} on {self.work.target.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job: a measurement and its row, or an error."""
+
+    job: Job
+    measurement: Measurement | None = None
+    row: CostRow | None = None
+    error: str = ""
+
+
+def verilog_checksum(name: str, spec: object, device: str) -> str:
+    """Return the checksum by which a row is known to be of the gates that are built now."""
+    from vitrtl.hw.verilog import generate
+
+    return digest(generate(name, spec, device))
+
+
+def plan(builds: Iterable[Build], targets: Iterable[Target], cache: Path) -> list[Job]:
+    """Generate the Verilog of each build for each target; the largest come first."""
+    from vitrtl.hw.verilog import generate, module_name
+
+    targets = list(targets)
+    jobs = []
+    for build in builds:
+        timing = _timing(build)
+        texts = {device: generate(build.unit, build.spec, device)
+                 for device in dict.fromkeys(target.device for target in targets)}
+        for target in targets:
+            work = Work(top=module_name(build.unit, build.spec), verilog=texts[target.device],
+                        target=target, cache=cache)
+            jobs.append(Job(build, work, timing.latency_fixed, timing.latency_per_beat,
+                            timing.interval_min))
+    return sorted(jobs, key=lambda job: -len(job.work.verilog) * job.work.steps)
+
+
+def run(jobs: list[Job], workers: int, on_step: Callable[[Job, str], None]) -> list[Outcome]:
+    """Measure all jobs, some at a time; an interrupt ends the tools and keeps what is done.
+
+    Parameters
+    ----------
+    jobs : see `plan`.
+    workers : tools that run at the same time.
+    on_step : called after each step of each job, from another thread.
+    """
+    tools = Tools()
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(_run_one, job, tools, on_step) for job in jobs]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            tools.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _timing(build: Build) -> Any:
+    """Return the cycles of a build's component, a `vitrtl.hw.timing.Timing`."""
+    from amaranth.hdl import UnusedElaboratable
+
+    with warnings.catch_warnings():
+        # This component is only asked for its timing; it must be gone before the warning is on.
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        timing = unit(build.unit).gates(build.spec).timing
+        gc.collect()
+    return timing
+
+
+def _run_one(job: Job, tools: Tools, on_step: Callable[[Job, str], None]) -> Outcome:
+    """Measure one job; a tool's failure is an outcome, so that the others go on."""
+    try:
+        found = measure(job.work, tools, lambda step: on_step(job, step))
+    except UserError as error:
+        on_step(job, "failed")
+        return Outcome(job, error=str(error))
+    return Outcome(job, found, _row(job, found))
+
+
+def _row(job: Job, found: Measurement) -> CostRow:
+    """Join what the tools found with what the catalogue knows."""
+    build, target = job.build, job.work.target
+    entry, pnr = unit(build.unit), target.place_and_route
+    return CostRow(
+        unit=build.unit, operator=entry.operator, method=entry.method,
+        spec=build.spec.asdict(), spec_digest=build.spec.digest,
+        target=target.name, part=target.part, speed_grade=target.speed_grade,
+        clock_mhz=found.clock_mhz, clock_mhz_seeds=found.clock_mhz_seeds,
+        area=found.resources[target.area], area_unit=target.area, resources=found.resources,
+        latency_fixed=job.latency_fixed, latency_per_beat=job.latency_per_beat,
+        interval_min=job.interval_min,
+        cycles=cycle_formula(job.latency_fixed, job.latency_per_beat,
+                             getattr(build.spec, "lanes", 1)),
+        tools=tool_versions(pnr.module if pnr else None), verilog=digest(job.work.verilog))
