@@ -36,7 +36,7 @@ def plan(folder: Path, build: Path, network: Path, names: list[str], devices: tu
         head = read_head(path)
         if wanted and head["unit"] not in wanted:
             continue
-        if head["network"] not in (index["network"], None):
+        if head["network"] != index["network"]:
             raise UserError(f"vector file {path} must be of network {index['network']}, not of "
                             f"{head['network']}; run `vitrtl vectors`")
         if head["golden"] != golden_digest(head["unit"]):
