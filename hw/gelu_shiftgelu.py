@@ -46,13 +46,13 @@ class Shiftgelu(wiring.Component):
 
     @property
     def out_stages(self) -> int:
-        """Stages from the row buffer's register to the output."""
+        """Stages from the row buffer to the output."""
         return 1 + PARTS_STAGES + SHIFT_STAGES + 1 + self.QUOTIENT_DIGITS + 2 + 1 + 2 + 2
 
     @property
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
-        return Timing(latency_fixed=2 + self._row_exp.cycles + self.out_stages,
+        return Timing(latency_fixed=1 + self._row_exp.cycles + self.out_stages,
                       latency_per_beat=1, interval_min=self._row_exp.cycles)
 
     def elaborate(self, platform: object) -> Module:
@@ -80,8 +80,8 @@ class Shiftgelu(wiring.Component):
         emit = RowEmit(m, spec, self.o, intake.buffer, row_exp.o.valid)
         pipe = emit.pipe
         m.d.comb += row_exp.o.ready.eq(emit.ends)
-        row_max = pipe.reg(row_exp.o.payload.largest)
-        row_e0 = pipe.reg(row_exp.o.payload.e0, 2 + PARTS_STAGES + SHIFT_STAGES)
+        row_max = row_exp.o.payload.largest
+        row_e0 = pipe.reg(row_exp.o.payload.e0, 1 + PARTS_STAGES + SHIFT_STAGES)
 
         def lane(index: int) -> Value:
             element = emit.fields[index * width:(index + 1) * width].as_signed()

@@ -117,17 +117,18 @@ class NewtonLayerNorm(wiring.Component):
             m.d.comb += [port.addr.eq(pipe.reg(address, 2)), port.en.eq(pipe.advance)]
 
         def lane(index: int) -> Value:
-            element = emit.fields[index * width:(index + 1) * width].as_signed()
+            # Stage 1: element, mean and factor into registers.
+            element = pipe.reg(emit.fields[index * width:(index + 1) * width].as_signed())
             deviation = Signal(signed(width + 1))
             m.d.comb += deviation.eq(element - mean)
-            # Stages 1 to 3: product; its last bit is dropped.
+            # Stages 2 to 4: product; its last bit is dropped.
             z = (pipe.multiply_wide(deviation, factor) >> 1)[:31].as_signed()
-            # Stage 4: bias.
+            # Stage 5: bias.
             total = Signal(shape_of(spec.out_format))
             m.d.comb += total.eq(z + pipe.reg(biases[index].data))
             return pipe.reg(total)
 
-        emit.finish(4, lane)
+        emit.finish(self.OUT_STAGES, lane)
         return m
 
 

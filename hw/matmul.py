@@ -135,8 +135,17 @@ class MatMul(wiring.Component):
         row = Signal(range(spec.longest_pass))
         with m.If(transfer):
             m.d.sync += row.eq(Mux(self.a.payload.last, 0, row + 1))
+
+        # Sums of a short pass must be stored before the next one reads them. Without pauses the
+        # tile's wave sees to that; a pause inside the pass brings its end nearer to the next.
+        unsettled = Signal(range(self.ACCUMULATE_STAGES + 1))
+        with m.If(advance & (unsettled != 0)):
+            m.d.sync += unsettled.eq(unsettled - 1)
+        with m.If(gate.ends & (row < self.ACCUMULATE_STAGES)):
+            m.d.sync += unsettled.eq(self.ACCUMULATE_STAGES - row)
+        may_start = loaded & (unsettled == 0) & ~(opening & self.c.valid)
         m.d.comb += [
-            self.a.ready.eq(advance & (gate.in_row | (loaded & ~(opening & self.c.valid)))),
+            self.a.ready.eq(advance & (gate.in_row | may_start)),
             transfer.eq(self.a.valid & self.a.ready),
             array.swap.eq(gate.starts),
             array.activations.eq(self.a.payload.data),

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.unit import VectorSpec
 
-__all__ = ["Handover", "RowEmit", "RowGate", "RowIntake", "row_buffer", "row_maximum"]
+__all__ = ["Handover", "RowBuffer", "RowEmit", "RowGate", "RowIntake", "row_maximum"]
 
 BUFFER_SLACK = 64
 """Beats that a row buffer holds beyond the longest row, so that the next row streams in while
@@ -80,6 +81,47 @@ class Handover:
         m.d.comb += self.may_start.eq(~untaken[1])
 
 
+class RowBuffer(wiring.Component):
+    """A queue in block memory for the longest row and the start of the next.
+
+    Its output is a register: on most devices a block memory answers late in the cycle.
+
+    Parameters
+    ----------
+    width : bits of a beat.
+    longest_beats : beats of the longest row.
+
+    Members
+    -------
+    w_en, w_data, w_rdy : the entrance; a beat passes where `w_en` and `w_rdy` are high.
+    r_en, r_data, r_rdy : the exit, likewise; `r_data` is the oldest beat while `r_rdy`.
+    level : beats held, but for the one at the exit.
+    """
+
+    def __init__(self, width: int, longest_beats: int) -> None:
+        self.depth = 1 << (longest_beats + BUFFER_SLACK - 1).bit_length()
+        self._queue = SyncFIFOBuffered(width=width, depth=self.depth)
+        super().__init__({
+            "w_en": In(1), "w_data": In(width), "w_rdy": Out(1),
+            "r_en": In(1), "r_data": Out(width), "r_rdy": Out(1),
+            "level": Out(range(self.depth + 1)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.queue = queue = self._queue
+        m.d.comb += [
+            queue.w_en.eq(self.w_en),
+            queue.w_data.eq(self.w_data),
+            self.w_rdy.eq(queue.w_rdy),
+            self.level.eq(queue.level),
+            queue.r_en.eq(~self.r_rdy | self.r_en),
+        ]
+        with m.If(queue.r_en):
+            m.d.sync += [self.r_rdy.eq(queue.r_rdy), self.r_data.eq(queue.r_data)]
+        return m
+
+
 class RowIntake:
     """The entrance of a row unit: rows go into a buffer, and are counted until they leave.
 
@@ -103,7 +145,7 @@ class RowIntake:
         beat = unit.i.payload
         self.keep = Const(1, 1) if spec.lanes == 1 else beat.keep
         fields = Cat(*beat.data, self.keep, beat.last)
-        self.buffer = row_buffer(len(fields), -(-spec.longest_row // spec.lanes))
+        self.buffer = RowBuffer(len(fields), -(-spec.longest_row // spec.lanes))
         m.submodules.elements = self.buffer
 
         # A waiting configuration word keeps the next row out, but not the rest of this one.
@@ -140,11 +182,11 @@ class RowEmit:
     ----------
     pipe : stages that advance as the output is taken.
     takes, ends : a beat, or a row's last beat, leaves the buffer.
-    fields : the buffered beat without its keep and last, one stage later.
+    fields : the buffered beat without its keep and last, in the cycle in which it is taken.
     """
 
     def __init__(self, m: Module, spec: VectorSpec, o: wiring.PureInterface,
-                 buffer: SyncFIFOBuffered, may_emit: ValueLike) -> None:
+                 buffer: RowBuffer, may_emit: ValueLike) -> None:
         self.m, self.spec, self.o = m, spec, o
         advance = Signal()
         m.d.comb += advance.eq(~o.valid | o.ready)
@@ -156,16 +198,16 @@ class RowEmit:
             self.ends.eq(self.takes & self._last),
             buffer.r_en.eq(self.takes),
         ]
-        self.fields = self.pipe.reg(buffer.r_data[:-1 - spec.lanes])
+        self.fields = buffer.r_data[:-1 - spec.lanes]
 
     def finish(self, stages: int, lane: Callable[[int], Value]) -> None:
         """Drive the output from `lane(index)`, `stages` after `fields`."""
         m, o, pipe = self.m, self.o, self.pipe
-        last = pipe.reg(self._last, stages + 1)
-        m.d.comb += o.valid.eq(pipe.reg(self.takes, stages + 1, reset_less=False))
+        last = pipe.reg(self._last, stages)
+        m.d.comb += o.valid.eq(pipe.reg(self.takes, stages, reset_less=False))
         leaving = RowGate(m, o.valid & o.ready, last)
         m.d.comb += [o.payload.first.eq(~leaving.in_row), o.payload.last.eq(last)]
-        keep = pipe.reg(self._keep, stages + 1)
+        keep = pipe.reg(self._keep, stages)
         if self.spec.lanes == 1:
             m.d.comb += o.payload.data[0].eq(lane(0))
             return
@@ -174,12 +216,6 @@ class RowEmit:
             value = lane(index)
             with m.If(keep[index]):
                 m.d.comb += o.payload.data[index].eq(value)
-
-
-def row_buffer(width: int, longest_beats: int) -> SyncFIFOBuffered:
-    """Return a buffer in block memory for the longest row and the start of the next."""
-    depth = 1 << (longest_beats + BUFFER_SLACK - 1).bit_length()
-    return SyncFIFOBuffered(width=width, depth=depth)
 
 
 def row_maximum(m: Module, spec: VectorSpec, unit: wiring.PureInterface, intake: RowIntake,

@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.divider import Reciprocal
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.row import Handover, RowEmit, RowGate, RowIntake, row_buffer, row_maximum
+from vitrtl.hw.row import Handover, RowBuffer, RowEmit, RowGate, RowIntake, row_maximum
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.unit import VectorSpec
@@ -55,7 +55,7 @@ class RowSoftmax(wiring.Component):
         """Cycles for a row of B beats."""
         tree = (self.spec.lanes - 1).bit_length()
         once = self.spec.factor_format.width + 1
-        return Timing(latency_fixed=6 + self.EXP_STAGES + tree + once + self.OUT_STAGES,
+        return Timing(latency_fixed=5 + self.EXP_STAGES + tree + once + self.OUT_STAGES,
                       latency_per_beat=2, interval_min=once)
 
     def exponential(self, pipe: Pipeline, config: ConfigBank,
@@ -109,8 +109,8 @@ class RowSoftmax(wiring.Component):
         keep = run.reg(fields[lanes * width:-1], self.EXP_STAGES + 1)
         last = run.reg(fields[-1], self.EXP_STAGES + 1)
         valid = run.reg(enter, self.EXP_STAGES + 2, reset_less=False)
-        exps = m.submodules.exps = row_buffer(len(Cat(*kept, keep, last)),
-                                              -(-spec.longest_row // lanes))
+        exps = m.submodules.exps = RowBuffer(len(Cat(*kept, keep, last)),
+                                             -(-spec.longest_row // lanes))
         m.d.comb += [exps.w_en.eq(valid), exps.w_data.eq(Cat(*kept, keep, last))]
         m.d.sync += room.eq(exps.level < exps.depth - self.EXP_STAGES - 5)
 
@@ -142,12 +142,11 @@ class RowSoftmax(wiring.Component):
         # Stage 3: normalise.
         emit = RowEmit(m, spec, self.o, exps, factors.o.valid)
         m.d.comb += factors.o.ready.eq(emit.ends)
-        factor = emit.pipe.reg(factors.o.payload)
         kept_width = len(kept[0])
 
         def lane(index: int) -> Value:
             field = emit.fields[index * kept_width:(index + 1) * kept_width]
-            return self.normalise(emit.pipe, field, factor)
+            return self.normalise(emit.pipe, field, factors.o.payload)
 
         emit.finish(self.OUT_STAGES, lane)
         return m

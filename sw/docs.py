@@ -1,0 +1,160 @@
+"""Tables between markers in the documents, made from specs, components and measured tables.
+
+A marker is a line `<!-- BEGIN NAME ARGUMENTS: COMMAND -->`, its end `<!-- END -->`; what stands
+between them is written by `vitrtl docs`, and COMMAND says where the figures come from.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vitrtl.sw.catalog import UNITS, unit
+from vitrtl.sw.cost.table import CostTable, load_table
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.golden.unit import VectorSpec
+
+__all__ = ["Sources", "refresh"]
+
+MARKER = re.compile(r"(<!-- BEGIN (\w+)((?: [\w.-]+)*): [^\n]*-->\n)(.*?)(<!-- END -->)", re.S)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the figures are read from.
+
+    Parameters
+    ----------
+    build : folder of what `make sim` and `make search` leave; tables whose file is not there
+        stay as they are.
+    """
+
+    build: Path = Path("build")
+
+    def read(self, path: str) -> Any:
+        """Return the JSON at a path below `build`, or None."""
+        file = self.build / path
+        return json.loads(file.read_text()) if file.is_file() else None
+
+
+def refresh(text: str, sources: Sources) -> str:
+    """Return a document with every table made anew."""
+    def table(match: re.Match) -> str:
+        begin, name, arguments, old, end = match.groups()
+        if name not in TABLES:
+            raise UserError(f"table must be one of {', '.join(TABLES)}, not {name!r}")
+        new = TABLES[name](sources, *arguments.split())
+        return begin + (old if new is None else new) + end
+
+    return MARKER.sub(table, text)
+
+
+def numbers(sources: Sources, name: str) -> str:
+    """Spec fields with their defaults, data formats, run-time registers."""
+    spec = unit(name).golden.spec()
+    fields = _table(["build-time field", "default", "meaning"],
+                    [[f"`{f}`", f"`{v}`", _parameter_doc(type(spec), f)]
+                     for f, v in spec.asdict().items()])
+    formats = {"input": spec.in_format, "output": spec.out_format}
+    registers = _table(["run-time register", "address", "format", "meaning"],
+                       [[f"`{r.name}`", f"{r.address}" if r.depth == 1
+                         else f"{r.address}..{r.address + r.depth - 1}", f"`{r.format}`", r.doc]
+                        for r in spec.registers])
+    data = ", ".join(f"{what} `{fmt}`" for what, fmt in formats.items())
+    return f"Data: {data}.\n\n{fields}\n{registers}"
+
+
+def ports(sources: Sources, name: str) -> str:
+    """Ports of the generated Verilog."""
+    from vitrtl.hw.verilog import PlainPorts
+
+    entry = unit(name)
+    top = PlainPorts(entry.gates(entry.golden.spec()))
+    rows = [["`clk`", "in", "1"], ["`rst`", "in", "1"]]
+    rows += [[f"`{port}`", "in" if into else "out", str(len(signal))]
+             for port, (signal, into) in top.ports.items()]
+    return _table(["port", "direction", "bits"], rows)
+
+
+def timing(sources: Sources, name: str) -> str:
+    """Cycles, and what they are at the placed and routed clock."""
+    entry = unit(name)
+    spec = entry.golden.spec()
+    stated = entry.gates(spec).timing
+    row = load_table().row(name, spec, "ecp5-85k")
+    per_row = f" + {stated.latency_per_beat} per beat" if stated.latency_per_beat else ""
+    lanes = spec.lanes if isinstance(spec, VectorSpec) else 1
+    rows = [
+        ["first beat in to first beat out", f"{stated.latency_fixed}{per_row} cycles"],
+        ["a row of N elements, first beat in to last beat out", f"{row.cycles} cycles"],
+        ["row to row", f"one beat a cycle; at least {stated.interval_min} cycles"],
+        ["at the clock on ecp5-85k",
+         f"{row.clock_mhz:.1f} MHz, {row.clock_mhz * lanes:.0f} M elements/s"],
+    ]
+    return _table(["", ""], rows)
+
+
+def resources(sources: Sources, name: str) -> str:
+    """Rows of the shipped cost table for one unit."""
+    rows = [r for r in load_table().rows if r.unit == name]
+    return _cost_rows(rows)
+
+
+def costs(sources: Sources, target: str) -> str:
+    """Rows of the shipped cost table for the default specs on one target."""
+    table: CostTable = load_table()
+    return _cost_rows([table.row(name, u.golden.spec(), target) for name, u in UNITS.items()])
+
+
+def simulation(sources: Sources) -> str | None:
+    """What `make sim` found."""
+    records = sources.read("sim/summary.json")
+    if records is None:
+        return None
+    return _table(
+        ["unit", "device", "rows", "values compared", "mismatches", "cycles",
+         "elements/cycle", "latency"],
+        [[f"`{r['unit']}`", r["device"], f"{r['vectors']:,}", f"{r['values']:,}",
+          str(r["mismatches"]), f"{r['cycles']:,}", f"{r['elements_per_cycle']:.3f}",
+          str(r["latency"])] for r in records])
+
+
+TABLES: dict[str, Callable[..., str | None]] = {
+    "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
+    "simulation": simulation,
+}
+
+
+def _cost_rows(rows: list) -> str:
+    """Return cost rows as a table."""
+    return _table(
+        ["unit", "target", "area", "FF", "DSP", "BRAM", "MHz (median of 3 seeds)",
+         "cycles for a row of N"],
+        [[f"`{r.unit}`" + _changes(r), r.target, f"{r.area} {r.area_unit}",
+          str(r.resources["ff"]), str(r.resources["dsp"]), str(r.resources["bram"]),
+          "-" if r.clock_mhz is None else f"{r.clock_mhz:.1f}", r.cycles] for r in rows])
+
+
+def _changes(row: Any) -> str:
+    """Return the fields in which a row's spec is not the default."""
+    default = unit(row.unit).golden.spec().asdict()
+    changed = {k: v for k, v in row.spec.items() if v != default[k]}
+    return "".join(f" {k}={v}" for k, v in changed.items())
+
+
+def _parameter_doc(kind: type, field: str) -> str:
+    """Return the line of a spec's docstring about one field."""
+    for base in kind.__mro__:
+        match = re.search(rf"^    {field} : (.*(?:\n        .*)*)", base.__doc__ or "", re.M)
+        if match:
+            return " ".join(match.group(1).split())
+    raise UserError(f"{kind.__name__} does not document its field {field}")
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
