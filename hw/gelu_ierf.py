@@ -17,10 +17,10 @@ class IerfGelu(Elementwise):
 
     Latency
     -------
-    6 cycles: magnitude, square (2), polynomial, product (2).
+    7 cycles: magnitude, square (2), polynomial, its sign, product (2).
     """
 
-    STAGES = 6
+    STAGES = 7
 
     def datapath(self, m: Module, pipe: Pipeline, config: ConfigBank,
                  row_start: Value) -> Callable[[int, Value], Value]:
@@ -37,22 +37,23 @@ class IerfGelu(Elementwise):
                 m.d.comb += below.eq(knee - magnitude)
             square = pipe.multiply(below, below)
 
-            # Stage 4: the polynomial without its sign; C outweighs the square.
+            # Stages 4 and 5: the polynomial, first without its sign; C outweighs the square.
             bulk = Signal(unsigned(spec.coefficient_width))
             m.d.comb += bulk.eq(constant - square)
             bulk_reg = pipe.reg(bulk)
 
-            # Stages 5 and 6: one - y is never negative, so that 18 bits hold it.
             x_reg = pipe.reg(x, 4)
             y = Signal(shape_of(spec.polynomial_format))
             with m.If(x_reg < 0):
                 m.d.comb += y.eq(bulk_reg >> spec.n)
             with m.Elif(x_reg > 0):
                 m.d.comb += y.eq((-bulk_reg) >> spec.n)
+
+            # Stages 6 and 7: one - y is never negative, so that 18 bits hold it.
             weight = Signal(unsigned(spec.coefficient_width + 1))
-            m.d.comb += weight.eq(one - y)
+            m.d.comb += weight.eq(one - pipe.reg(y))
             negated = Signal(signed(spec.in_width + 1))
-            m.d.comb += negated.eq(-x_reg)
+            m.d.comb += negated.eq(-pipe.reg(x_reg))
             return pipe.multiply(negated, weight)
 
         return lane
