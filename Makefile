@@ -1,0 +1,41 @@
+# Verbs for people. The build graph is in flow.mk.
+
+.DEFAULT_GOAL := help
+include flow.mk
+
+.PHONY: help setup sim verilog cost search test lint clean
+
+help:
+	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
+	@echo "              UNIT=softmax_shiftmax  only this unit;  WAVES=1  leave a waveform"
+	@echo "make search   choose a method per layer from accuracy and measured cost"
+	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
+	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units;  DEVICE=ecp5"
+	@echo "make cost     synthesize, place and route every unit, write the cost table"
+	@echo "make test     all tests, those in the simulator included"
+	@echo "make lint     style of the Python and lint of the Verilog"
+	@echo "make clean    remove build/ (the environment in .venv stays)"
+
+setup: $(READY)
+
+sim: $(VECTORS)
+	@$(VITRTL) sim --vectors $(dir $(VECTORS)) --network $(dir $(NETWORK)) --build $(BUILD)/sim --jobs $(JOBS) $(if $(WAVES),--waves) $(UNIT)
+
+verilog: $(READY)
+	@$(VITRTL) verilog --out $(BUILD)/verilog --device $(DEVICE) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT)) $(UNIT)
+
+cost: $(READY)
+	@$(VITRTL) cost --jobs $(JOBS) $(UNIT)
+
+search: $(NETWORK)
+	@$(VITRTL) search --network $(dir $(NETWORK)) --out $(BUILD)/search
+
+test: $(READY)
+	@$(VENV)/bin/python -m pytest --numprocesses $(JOBS)
+
+lint: $(READY)
+	@$(VENV)/bin/ruff check .
+	@$(VITRTL) lint
+
+clean:
+	rm -rf $(BUILD)
