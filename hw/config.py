@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import memory, wiring
 
+from vitrtl.hw.block_memory import block_memory
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.unit import Spec
 
@@ -51,9 +52,7 @@ class ConfigBank:
         hit = address[span_bits:] == register.address >> span_bits
         ports = []
         for lane in range(lanes):
-            store = memory.Memory(shape=shape_of(register.format), init=(),
-                                  depth=-(-register.depth // lanes),
-                                  attrs={"ram_style": "block"})
+            store = block_memory(shape_of(register.format), -(-register.depth // lanes))
             self.m.submodules[f"config_{name}_{lane}"] = store
             write = store.write_port()
             self.m.d.comb += [

@@ -1,9 +1,10 @@
 """Matrix multiplication on a systolic array, golden model `vitrtl.sw.golden.matmul`."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from vitrtl.hw.block_memory import block_memory
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.row import RowGate
@@ -161,8 +162,7 @@ class MatMul(wiring.Component):
         m.d.comb += idle.eq(opening & ~busy)
 
         # Accumulate: memory, its register, adder.
-        store = memory.Memory(shape=spec.out_format.width * spec.columns, init=(),
-                              depth=spec.longest_pass, attrs={"ram_style": "block"})
+        store = block_memory(spec.out_format.width * spec.columns, spec.longest_pass)
         m.submodules.accumulators = store
         read, write = store.read_port(), store.write_port()
         m.d.comb += [read.en.eq(advance), read.addr.eq(summed[:len(row)])]

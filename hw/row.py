@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from vitrtl.hw.block_memory import block_memory
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.unit import VectorSpec
@@ -84,7 +84,7 @@ class Handover:
 class RowBuffer(wiring.Component):
     """A queue in block memory for the longest row and the start of the next.
 
-    Its output is a register: on most devices a block memory answers late in the cycle.
+    What leaves the memory goes into a register before anything looks at it.
 
     Parameters
     ----------
@@ -95,30 +95,51 @@ class RowBuffer(wiring.Component):
     -------
     w_en, w_data, w_rdy : the entrance; a beat passes where `w_en` and `w_rdy` are high.
     r_en, r_data, r_rdy : the exit, likewise; `r_data` is the oldest beat while `r_rdy`.
-    level : beats held, but for the one at the exit.
+    level : beats in the memory.
+
+    Latency
+    -------
+    3 cycles from the edge that takes a beat to the one that can hand it over.
     """
 
     def __init__(self, width: int, longest_beats: int) -> None:
         self.depth = 1 << (longest_beats + BUFFER_SLACK - 1).bit_length()
-        self._queue = SyncFIFOBuffered(width=width, depth=self.depth)
         super().__init__({
-            "w_en": In(1), "w_data": In(width), "w_rdy": Out(1),
+            "w_en": In(1), "w_data": In(width), "w_rdy": Out(1, init=1),
             "r_en": In(1), "r_data": Out(width), "r_rdy": Out(1),
             "level": Out(range(self.depth + 1)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = self._queue
+        m.submodules.memory = store = block_memory(len(self.w_data), self.depth)
+        write, read = store.write_port(), store.read_port()
+
+        # The memory's own output is the first place behind it, the register the second.
+        fetched, filled = Signal(), Signal()
+        move, fetch, put = Signal(), Signal(), Signal()
         m.d.comb += [
-            queue.w_en.eq(self.w_en),
-            queue.w_data.eq(self.w_data),
-            self.w_rdy.eq(queue.w_rdy),
-            self.level.eq(queue.level),
-            queue.r_en.eq(~self.r_rdy | self.r_en),
+            put.eq(self.w_en & self.w_rdy),
+            move.eq(~self.r_rdy | self.r_en),
+            fetch.eq(filled & (~fetched | move)),
         ]
-        with m.If(queue.r_en):
-            m.d.sync += [self.r_rdy.eq(queue.r_rdy), self.r_data.eq(queue.r_data)]
+        m.d.comb += [
+            write.en.eq(put), write.data.eq(self.w_data),
+            read.en.eq(~fetched | move),
+        ]
+        with m.If(put):
+            m.d.sync += write.addr.eq(write.addr + 1)
+        with m.If(fetch):
+            m.d.sync += read.addr.eq(read.addr + 1)
+        with m.If(~fetched | move):
+            m.d.sync += fetched.eq(filled)
+        with m.If(move):
+            m.d.sync += [self.r_rdy.eq(fetched), self.r_data.eq(read.data)]
+
+        level = Signal.like(self.level)
+        m.d.comb += level.eq(self.level + put - fetch)
+        m.d.sync += [self.level.eq(level), filled.eq(level != 0),
+                     self.w_rdy.eq(level != self.depth)]
         return m
 
 
