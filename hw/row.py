@@ -180,12 +180,19 @@ class RowIntake:
             self.buffer.w_data.eq(fields),
         ]
 
-        leaves = unit.o.valid & unit.o.ready & unit.o.payload.last
+        # Counted a cycle late, to keep the handshakes out of the adder; a row that has just begun
+        # is not yet counted, but seen.
+        begun, left = Signal(), Signal()
+        m.d.sync += [
+            begun.eq(self.gate.starts),
+            left.eq(unit.o.valid & unit.o.ready & unit.o.payload.last),
+        ]
         count = Signal(range(2 * self.buffer.depth + 1))
         following = Signal.like(count)
-        self.idle = Signal(init=1)
-        m.d.comb += following.eq(count + self.gate.starts - leaves)
-        m.d.sync += [count.eq(following), self.idle.eq(following == 0)]
+        none = Signal(init=1)
+        m.d.comb += following.eq(count + begun - left)
+        m.d.sync += [count.eq(following), none.eq(following == 0)]
+        self.idle = none & ~begun
 
 
 class RowEmit:
