@@ -251,13 +251,14 @@ def row_maximum(m: Module, spec: VectorSpec, unit: wiring.PureInterface, intake:
     """Find the largest element of each row as it comes in, and let the next row in meanwhile."""
     lowest = spec.in_format.lo
     largest = Signal(shape_of(spec.in_format), reset_less=True)
-    candidates = [Mux(keep, element, lowest)
-                  for keep, element in zip(intake.keep, unit.i.payload.data, strict=True)]
-    candidates.append(Mux(intake.gate.in_row, largest, lowest))
+    candidates = list(unit.i.payload.data)
+    if spec.lanes > 1:
+        candidates = [Mux(keep, element, lowest)
+                      for keep, element in zip(intake.keep, candidates, strict=True)]
     while len(candidates) > 1:
         pairs = list(zip(candidates[::2], candidates[1::2], strict=False))
         candidates = [Mux(a > b, a, b) for a, b in pairs] + candidates[2 * len(pairs):]
-    with m.If(intake.transfer):
+    with m.If(intake.transfer & (~intake.gate.in_row | (candidates[0] > largest))):
         m.d.sync += largest.eq(candidates[0])
     handover = Handover(m, largest, intake.gate.starts, intake.gate.ends, take)
     m.d.comb += intake.may_start.eq(handover.may_start)

@@ -5,9 +5,12 @@ A unit `softmax_shiftmax` is `vitrtl.sw.golden.softmax_shiftmax` (which binds `G
 """
 
 import dataclasses
+import gc
 import importlib
+import warnings
+from typing import Any
 
-from vitrtl.sw.golden.unit import Golden
+from vitrtl.sw.golden.unit import Golden, Spec
 
 __all__ = ["OPERATORS", "UNITS", "Unit", "methods_of", "unit"]
 
@@ -34,6 +37,15 @@ class Unit:
     def gates(self) -> type:
         """Amaranth component, built from a spec. Loads Amaranth, nothing else does."""
         return importlib.import_module(f"vitrtl.hw.{self.name}").GATES
+
+    def timing(self, spec: Spec) -> Any:
+        """Return the `vitrtl.hw.timing.Timing` of the component built from a spec."""
+        with warnings.catch_warnings():
+            # Amaranth warns of a component that never becomes part of a design, when it goes.
+            warnings.filterwarnings("ignore", ".* created but never used")
+            timing = self.gates(spec).timing
+            gc.collect()
+        return timing
 
 
 UNITS = {u.name: u for u in (

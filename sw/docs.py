@@ -82,7 +82,7 @@ def timing(sources: Sources, name: str) -> str:
     """Cycles, and what they are at the placed and routed clock."""
     entry = unit(name)
     spec = entry.golden.spec()
-    stated = entry.gates(spec).timing
+    stated = entry.timing(spec)
     row = load_table().row(name, spec, "ecp5-85k")
     per_row = f" + {stated.latency_per_beat} per beat" if stated.latency_per_beat else ""
     lanes = spec.lanes if isinstance(spec, VectorSpec) else 1

@@ -1,0 +1,139 @@
+"""Parts that several units share, in Amaranth's simulator against plain Python."""
+
+from math import isqrt
+
+import numpy as np
+import pytest
+from amaranth.hdl import signed, unsigned
+from amaranth.sim import Simulator
+
+from vitrtl.hw.device import Device
+from vitrtl.hw.divider import Reciprocal
+from vitrtl.hw.multiplier import Multiplier
+from vitrtl.hw.row import RowBuffer
+from vitrtl.hw.row_statistics import MeanVariance, SquareRoot
+from vitrtl.hw.timing import Timing
+from vitrtl.sw.golden.layernorm_newton import NewtonSpec
+
+
+def pass_through(dut, inputs, read):
+    """Send payloads through a component of streams `i` and `o`; return results and cycles."""
+    results, cycles = [], []
+
+    async def source(ctx):
+        for payload in inputs:
+            ctx.set(dut.i.payload, payload)
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick().until(dut.i.ready)
+        ctx.set(dut.i.valid, 0)
+
+    async def sink(ctx):
+        cycle = 0
+        ctx.set(dut.o.ready, 1)
+        while len(results) < len(inputs):
+            _, _, valid, payload = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            cycle += 1
+            if valid:
+                results.append(read(payload))
+                cycles.append(cycle)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(source)
+    simulator.add_testbench(sink)
+    simulator.run()
+    return results, np.diff(cycles)
+
+
+@pytest.mark.parametrize("numerator", [2**31 - 1, 2**32])
+def test_reciprocal_is_the_floor_and_takes_the_stated_cycles(numerator):
+    rng = np.random.default_rng(0)
+    lowest = (numerator >> 18) + 1
+    divisors = [lowest, lowest + 1, 2**23 - 1, *rng.integers(lowest, 2**23, 40).tolist()]
+    dut = Reciprocal(numerator, divisor_width=23, quotient_width=18)
+    results, gaps = pass_through(dut, divisors, int)
+    assert results == [numerator // d for d in divisors]
+    assert set(gaps) == {dut.cycles}
+
+
+def test_reciprocal_refuses_a_numerator_it_cannot_stream():
+    with pytest.raises(ValueError, match="^the low 4 bits of the numerator must be all equal, "
+                                         "not 0x5$"):
+        Reciprocal(0x15, divisor_width=8, quotient_width=4)
+
+
+def test_square_root_is_the_floor_and_at_least_one():
+    values = [0, 1, 2, 3, 4, 2**39 - 1, 2**38, 2**38 - 1, 999**2, 999**2 - 1]
+    dut = SquareRoot(39)
+    results, gaps = pass_through(dut, values, int)
+    assert results == [max(isqrt(v), 1) for v in values]
+    assert set(gaps) == {dut.cycles}
+
+
+def test_mean_and_variance_of_a_row_are_exact():
+    spec = NewtonSpec()
+    rng = np.random.default_rng(1)
+    rows = [rng.integers(-2**15, 2**15, n) for n in (1, 2, 3, 5, 64, 197, 256)]
+    rows += [np.full(256, -2**15), np.full(256, 2**15 - 1), np.array([0, 1]), np.array([1, 2]),
+             np.array([0, -1]), np.array([-1, -2])]
+    inputs = [{"total": int(r.sum()), "squares": int((r * r).sum()), "count": len(r)}
+              for r in rows]
+    dut = MeanVariance(spec)
+    results, gaps = pass_through(dut, inputs, lambda p: (int(p.mean), int(p.variance)))
+    expected = []
+    for row in rows:
+        # Python rounds the exact quotient of small integers to even as well.
+        mean = round(int(row.sum()) / len(row))
+        expected.append((mean, int(((row - mean) ** 2).sum())))
+    assert results == expected
+    assert set(gaps) == {dut.cycles}
+
+
+def test_row_buffer_keeps_order_and_capacity_under_pauses():
+    dut = RowBuffer(width=12, longest_beats=20)
+    rng = np.random.default_rng(2)
+    sent, received = rng.integers(0, 2**12, 500).tolist(), []
+
+    async def source(ctx):
+        for word in sent:
+            while rng.random() < 0.3:
+                await ctx.tick()
+            ctx.set(dut.w_data, word)
+            ctx.set(dut.w_en, 1)
+            await ctx.tick().until(dut.w_rdy)
+            ctx.set(dut.w_en, 0)
+
+    async def sink(ctx):
+        # First let it fill up to the brim.
+        for _ in range(300):
+            await ctx.tick()
+        assert ctx.get(dut.level) == dut.depth
+        while len(received) < len(sent):
+            take = rng.random() < 0.6
+            ctx.set(dut.r_en, take)
+            _, _, ready, word = await ctx.tick().sample(dut.r_rdy, dut.r_data)
+            if take and ready:
+                received.append(word)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(source)
+    simulator.add_testbench(sink)
+    simulator.run()
+    assert received == sent
+
+
+def test_multiplier_refuses_operands_wider_than_a_block():
+    with pytest.raises(ValueError, match="^multiplier operand b must be 1..18 bits, not 19$"):
+        Multiplier(signed(8), unsigned(19))
+
+
+def test_device_refuses_an_unknown_name():
+    with pytest.raises(ValueError, match="^device must be one of generic, ecp5, not 'ice40'$"):
+        Device("ice40")
+
+
+def test_timing_adds_up():
+    timing = Timing(latency_fixed=33, latency_per_beat=2, interval_min=17)
+    assert (timing.latency(64), timing.cycles(64)) == (161, 225)
+    assert (timing.interval(64), timing.interval(3)) == (64, 17)
