@@ -11,7 +11,8 @@ from vitrtl.sw.golden.unit import VectorSpec, config_words
 from vitrtl.sw.vectors import Case, MatMulCase
 
 __all__ = ["BeatFields", "EntryFormat", "Script", "beat_count", "expected_beats", "matmul_scripts",
-           "read_stamps", "result_fields", "unpack_beats", "vector_fields", "vector_script"]
+           "read_stamps", "result_fields", "side_by_side_scripts", "unpack_beats", "vector_fields",
+           "vector_script"]
 
 KIND_WIDTH = 2
 BEAT_KIND = 0
@@ -89,9 +90,9 @@ class Script:
         """Append a fence: wait for every row begun, then `rest` cycles."""
         self._wait(FENCE_KIND, rest)
 
-    def gate(self, words: int) -> None:
-        """Append a gate: wait until `words` configuration words have been taken in all."""
-        self._wait(GATE_KIND, words)
+    def gate(self, progress: int) -> None:
+        """Append a gate: wait until another stream has come to `progress`."""
+        self._wait(GATE_KIND, progress)
 
     def rows(self, x: np.ndarray, lengths: np.ndarray) -> None:
         """Append the beats of some rows; lanes past a row's end carry noise and are masked."""
@@ -170,6 +171,26 @@ def vector_script(spec: VectorSpec, cases: list[Case], fence_cases: bool = False
             script.fence(number % 4)
             script.rows(row, np.array([row.size]))
     return script
+
+
+def side_by_side_scripts(spec: VectorSpec, cases: list[Case]) -> tuple[Script, Script]:
+    """Return a script of rows and one of constants that waits for them side by side.
+
+    The constants of a case are offered once the last row before it has begun, while the first
+    row of the case is offered behind that row.
+    """
+    rows, constants = Script(vector_entry(spec)), Script(vector_entry(spec))
+    begun = 0
+    for case in cases:
+        words = config_words(spec, case.constants)
+        if begun:
+            constants.gate(begun)
+        else:
+            rows.gate(len(words))
+        constants.config(words)
+        rows.rows(case.x, case.lengths)
+        begun += case.rows
+    return rows, constants
 
 
 def matmul_scripts(spec: MatMulSpec, cases: list[MatMulCase]) -> tuple[Script, Script]:

@@ -217,8 +217,8 @@ def _requantize_extremes(entry: Unit, spec: Spec, length: int) -> Iterator[Any]:
              for c in (0, spec.shift_count - 1)]
     for index, (m, c) in enumerate(pairs):
         yield entry.golden.constants(
-            bias=np.array([(0, bias.hi, bias.lo)[index % 3]]),
-            factor=np.array([(m << spec.code_width) | c]), per_channel=0)
+            bias=np.full(spec.lanes, (0, bias.hi, bias.lo)[index % 3]),
+            factor=np.full(spec.lanes, (m << spec.code_width) | c), per_channel=0)
     # Per channel: all pairs side by side.
     channel = np.arange(length)
     yield entry.golden.constants(

@@ -21,6 +21,7 @@ from vitrtl.sim.script import (
     beat_count,
     expected_beats,
     read_stamps,
+    side_by_side_scripts,
     unpack_beats,
     vector_fields,
     vector_script,
@@ -36,8 +37,11 @@ DATA_KINDS = [kind for kind in JOB.vectors.kinds if kind != "timing"]
 SYNTHETIC_KINDS = [kind for kind in DATA_KINDS if kind != "network"]
 HAS_TIMING = "timing" in JOB.vectors.kinds
 ORDERS = {"stream": {}, "cases": {"fence_cases": True}, "rows": {"fence_rows": True}}
+SIDE_BY_SIDE = "side by side"
+FEWEST_BEATS = 4
+"""Beats of a row in which constants can be offered before the next row begins."""
 NUMBERS = {key: number for number, key in enumerate(itertools.product(
-    JOB.vectors.kinds, ORDERS))}
+    JOB.vectors.kinds, [*ORDERS, SIDE_BY_SIDE]))}
 
 
 @functools.cache
@@ -45,7 +49,14 @@ def prepare(kind: str, order: str) -> tuple[list[Case], int, int]:
     """Write a script; return its cases, its number and the beats to expect."""
     cases = JOB.vectors.of_kind(kind)
     number = NUMBERS[kind, order]
-    vector_script(SPEC, cases, **ORDERS[order]).write(JOB.folder / f"script_{number}.bin")
+    if order == SIDE_BY_SIDE:
+        cases = [case for case in cases
+                 if beat_count(case.lengths, SPEC.lanes).min() >= FEWEST_BEATS]
+        rows, constants = side_by_side_scripts(SPEC, cases)
+        rows.write(JOB.folder / f"script_{number}.bin")
+        constants.write(JOB.folder / f"constants_{number}.bin")
+    else:
+        vector_script(SPEC, cases, **ORDERS[order]).write(JOB.folder / f"script_{number}.bin")
     beats = sum(int(beat_count(case.lengths, SPEC.lanes).sum()) for case in cases)
     return cases, number, beats
 
@@ -103,8 +114,10 @@ async def latency_is_the_stated_one(dut: SimHandleBase) -> None:
     stated = np.array([TIMING.latency(int(b)) for b in beats])
     measured = rows_out[:, 0] - rows_in[:, 0]
     wrong = np.flatnonzero(measured != stated)
-    assert not wrong.size, (f"a row of {beats[wrong[0]]} beats must come after {stated[wrong[0]]} "
-                            f"cycles, not {measured[wrong[0]]}")
+    assert not wrong.size, (
+        f"a row of {beats[wrong[0]]} beats must come after {stated[wrong[0]]} cycles, not "
+        f"{measured[wrong[0]]}; wrong for {np.unique(beats[wrong]).size} of "
+        f"{np.unique(beats).size} lengths")
     assert np.array_equal(np.diff(rows_in)[:, 0] + 1, beats), "a row is not taken without a pause"
     assert np.array_equal(np.diff(rows_out)[:, 0] + 1, beats), "a row is not given without a pause"
 
@@ -114,6 +127,14 @@ async def interval_is_the_stated_one(dut: SimHandleBase) -> None:
     """For equal rows of every length, one right behind the other."""
     await play_and_compare(dut, "interval_is_the_stated_one", "timing", "cases")
     check_rate("timing", "cases")
+
+
+@cocotb.test(skip=not HAS_TIMING)
+@cocotb.parametrize(sink=("none", "random"))
+async def constants_come_before_the_next_row(dut: SimHandleBase, sink: str) -> None:
+    """Constants that wait side by side with a row are taken first, after the rows before."""
+    await play_and_compare(dut, f"constants_come_before_the_next_row/{sink}", "timing",
+                           SIDE_BY_SIDE, sink=sink)
 
 
 @cocotb.test(skip=not SYNTHETIC_KINDS)

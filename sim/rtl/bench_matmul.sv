@@ -56,12 +56,12 @@ module bench_matmul (
 
     player #(.WIDTH(A_WIDTH), .FENCE_WIDTH(FENCE_BITS)) u_activations (
         .clk, .rst, .start, .path($sformatf("%s/script_%0d.bin", folder, script)),
-        .enter(source_enter), .leave(source_leave), .seed(seed), .idle(1'b1), .words,
-        .valid, .entry, .ready, .exhausted(a_exhausted));
+        .enter(source_enter), .leave(source_leave), .seed(seed), .idle(1'b1),
+        .progress(words), .valid, .entry, .ready, .exhausted(a_exhausted));
     player #(.WIDTH(W_WIDTH), .FENCE_WIDTH(FENCE_BITS)) u_weights (
         .clk, .rst, .start, .path($sformatf("%s/weights_%0d.bin", folder, script)),
         .enter(source_enter), .leave(source_leave), .seed(seed ^ 32'h5bd1e995), .idle(1'b1),
-        .words, .valid(w_valid), .entry(w_entry), .ready(w_ready), .exhausted(w_exhausted));
+        .progress(words), .valid(w_valid), .entry(w_entry), .ready(w_ready), .exhausted(w_exhausted));
 
     assign c_valid = valid && entry[1:0] == 2'd1;
     assign a_valid = valid && entry[1:0] == 2'd0;

@@ -1,5 +1,8 @@
 // Bench of one vector unit: a player for its rows and constants, a recorder for its results.
 //
+// A second player can offer the constants while the rows are offered as well: its gates let them
+// go when a number of rows has begun, so that they wait side by side with the next row.
+//
 // Defined from outside: UNIT (module under test), LANES, IN_WIDTH, OUT_WIDTH, ADDRESS_WIDTH,
 // DATA_WIDTH, and KEEP where the unit has several lanes.
 module bench_vector (
@@ -40,7 +43,9 @@ module bench_vector (
 
     string             folder;
     logic              valid, ready, exhausted;
-    logic [WIDTH-1:0]  entry;
+    logic              k_valid, k_exhausted;
+    logic [WIDTH-1:0]  entry, k_entry, c_entry;
+    logic [31:0]       rows_begun;
     logic              c_valid, c_ready, i_valid, i_ready, i_first, i_last;
     logic [IN_BITS-1:0]  i_data;
     logic [`LANES-1:0]   i_keep;
@@ -54,17 +59,23 @@ module bench_vector (
     player #(.WIDTH(WIDTH), .FENCE_WIDTH(FENCE_BITS)) u_player (
         .clk, .rst, .start, .path($sformatf("%s/script_%0d.bin", folder, script)),
         .enter(source_enter), .leave(source_leave), .seed(seed),
-        .idle(rows_in == rows_out), .words, .valid, .entry, .ready, .exhausted);
+        .idle(rows_in == rows_out), .progress(words), .valid, .entry, .ready, .exhausted);
 
-    assign c_valid = valid && entry[1:0] == 2'd1;
+    player #(.WIDTH(WIDTH), .FENCE_WIDTH(FENCE_BITS)) u_constants (
+        .clk, .rst, .start, .path($sformatf("%s/constants_%0d.bin", folder, script)),
+        .enter(16'd0), .leave(16'd0), .seed(seed), .idle(1'b1), .progress(rows_begun),
+        .valid(k_valid), .entry(k_entry), .ready(c_ready), .exhausted(k_exhausted));
+
+    assign c_entry = k_valid ? k_entry : entry;
+    assign c_valid = k_valid || (valid && entry[1:0] == 2'd1);
     assign i_valid = valid && entry[1:0] == 2'd0;
-    assign ready   = c_valid ? c_ready : i_ready;
+    assign ready   = i_valid ? i_ready : c_ready;
     assign {i_keep, i_data, i_last, i_first} = entry[2+:ROW_BITS];
 
     `UNIT u_unit (
         .clk, .rst,
         .c_valid, .c_ready,
-        .c_address(entry[2+`DATA_WIDTH+:`ADDRESS_WIDTH]), .c_data(entry[2+:`DATA_WIDTH]),
+        .c_address(c_entry[2+`DATA_WIDTH+:`ADDRESS_WIDTH]), .c_data(c_entry[2+:`DATA_WIDTH]),
 `ifdef KEEP
         .i_keep, .o_keep,
 `endif
@@ -89,12 +100,17 @@ module bench_vector (
         .cycle, .taken(o_valid && o_ready), .first(o_first), .last(o_last), .rows(rows_out));
 
     always_ff @(posedge clk)
-        if (rst) words <= 0;
-        else if (c_valid && c_ready) words <= words + 1;
+        if (rst) begin
+            words      <= 0;
+            rows_begun <= 0;
+        end else begin
+            if (c_valid && c_ready) words <= words + 1;
+            if (i_valid && i_ready && i_first) rows_begun <= rows_begun + 1;
+        end
 
     run_control u_control (
-        .clk, .rst, .start, .exhausted,
-        .moved((valid && ready) || (o_valid && o_ready)), .received(o_valid && o_ready),
+        .clk, .rst, .start, .exhausted(exhausted && k_exhausted),
+        .moved((valid && ready) || (k_valid && c_ready) || (o_valid && o_ready)), .received(o_valid && o_ready),
         .beats, .expected_beats, .drain, .patience,
         .cycle, .first_cycle, .last_cycle, .done, .stuck);
 endmodule

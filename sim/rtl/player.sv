@@ -3,8 +3,8 @@
 // Entry, most significant first: payload, then two bits of kind. Kinds 0 and 1 are offered to
 // the unit, on two streams that share the order of the script. Kind 2 is a fence: nothing more is
 // offered until every row begun has left the unit, and then for as many cycles as its payload says.
-// Kind 3 is a gate: nothing more is offered until as many configuration words as its payload says
-// have been taken, by whichever player they came.
+// Kind 3 is a gate: nothing more is offered until `progress`, what another stream has done, has
+// come to its payload.
 module player #(
     parameter int unsigned WIDTH = 32,         // bits of an entry, a multiple of 8
     parameter int unsigned FENCE_WIDTH = 24    // bits of the payload of a fence or a gate
@@ -17,7 +17,7 @@ module player #(
     input  logic [15:0]      leave,            // chance of a pause to end
     input  logic [31:0]      seed,
     input  logic             idle,             // no row is in flight
-    input  logic [31:0]      words,            // configuration words taken
+    input  logic [31:0]      progress,         // what gates wait for
     output logic             valid,
     output logic [WIDTH-1:0] entry,
     input  logic             ready,
@@ -61,7 +61,7 @@ module player #(
                 if (rest == 0) has_head = 0;
                 else rest = rest - 1;
             end
-            if (has_head && head[1:0] == 2'd3 && words >= 32'(rest)) has_head = 0;
+            if (has_head && head[1:0] == 2'd3 && progress >= 32'(rest)) has_head = 0;
             if (!has_head && index == count && file != 0) begin
                 count = $fread(buffer, file) / BYTES;
                 index = 0;

@@ -97,14 +97,15 @@ module gelu_ierf(input clk, input rst, input c_valid, output c_ready, input {c_a
                  input {c_data} c_data, input i_valid, output i_ready, input {i_data} i_data,
                  input i_first, input i_last, output o_valid, input o_ready, output {o_data} o_data,
                  output o_first, output o_last);
-  wire q_valid, q_ready, q_first, q_last, j_ready;
+  wire q_valid, q_ready, q_first, q_last, j_ready, d_ready;
   wire {o_data} q_data;
   reg [15:0] count = 0;
   always @(posedge clk) count <= rst ? 16'd0 : count + 16'd1;
-  inner u(.clk(clk), .rst(rst), .c_valid(c_valid), .c_ready(c_ready), .c_address(c_address),
+  inner u(.clk(clk), .rst(rst), .c_valid({c_valid}), .c_ready(d_ready), .c_address(c_address),
           .c_data(c_data), .i_valid({i_valid}), .i_ready(j_ready), .i_data(i_data),
           .i_first(i_first), .i_last(i_last), .o_valid(q_valid), .o_ready(q_ready),
           .o_data(q_data), .o_first(q_first), .o_last(q_last));
+  assign c_ready = d_ready & ({c_valid});
   {body}
 endmodule
 """
@@ -123,11 +124,13 @@ BROKEN = {
              assign o_first = f; assign o_last = l;
              always @(posedge clk) if (rst) v <= 0; else if (q_ready) begin
                v <= q_valid; d <= 64'(q_data); f <= q_first; l <= q_last; end""",
-             "must come after 6 cycles, not 7"),
+             r"must come after \d+ cycles, not"),
     "surplus": ("i_valid", """assign i_ready = j_ready; assign q_ready = o_ready;
                 reg [7:0] low = 0;
                 always @(posedge clk) low <= rst | q_valid ? 0 : low == 255 ? 255 : low + 1;
                 assign o_valid = q_valid | low == 100;""" + STRAIGHT, "1 beats are left over"),
+    "careless": ("i_valid", "assign i_ready = j_ready; assign o_valid = q_valid;"
+                 "assign q_ready = o_ready;" + STRAIGHT, "constants_come_before.* values differ"),
     "unframed": ("i_valid", """assign i_ready = j_ready; assign q_ready = o_ready;
                  assign o_valid = q_valid; assign o_data = q_data;
                  assign o_first = q_first; assign o_last = 0;""", "first and last"),
@@ -143,7 +146,9 @@ def test_broken_gates_are_found(fault, vectors, build, tmp_path):
     spec = entry.golden.spec()
     widths = {"c_address": spec.config_address_width, "c_data": spec.config_data_width,
               "i_data": spec.in_format.width, "o_data": spec.out_format.width}
-    wrapper = WRAPPER.replace("{i_valid}", i_valid).replace("{body}", body)
+    c_valid = "c_valid & ~i_valid" if fault == "careless" else "c_valid"
+    wrapper = WRAPPER.replace("{i_valid}", i_valid).replace("{c_valid}", c_valid).replace(
+        "{body}", body)
     for port, width in widths.items():
         wrapper = wrapper.replace(f"{{{port}}} {port}", f"[{width - 1}:0] {port}")
     wrapper = wrapper.replace("wire {o_data}", f"wire [{widths['o_data'] - 1}:0]")
