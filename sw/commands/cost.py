@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="measure one unit with these changes to its default spec")
     parser.add_argument("--network", type=Path, metavar="FOLDER",
                         help="measure exactly the units of an integer network")
+    parser.add_argument("--candidates", action="store_true",
+                        help="with --network: and those of the methods that it could use instead")
     parser.add_argument("--build", type=Path, default=Path("build/cost"), metavar="FOLDER",
                         help="where everything goes (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N",
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.ship and (args.units or args.target or args.network):
         raise UserError("the shipped table holds all default builds on all targets: "
                         "--ship goes without units, --target and --network")
-    builds = selected_builds(args.units, args.spec, args.network)
+    builds = selected_builds(args.units, args.spec, args.network, args.candidates)
     targets = [load_target(name) for name in dict.fromkeys(args.target or target_names())]
 
     console = Console(width=None if sys.stdout.isatty() else 150)
@@ -74,17 +76,27 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def selected_builds(names: list[str], changes: list[str], network: Path | None) -> list:
+def selected_builds(names: list[str], changes: list[str], folder: Path | None,
+                    candidates: bool) -> list:
     """Return the builds that the options ask for."""
-    from vitrtl.sw.cost.builds import Build, default_builds, network_builds, spec_with
+    from vitrtl.sw.cost.builds import (
+        Build,
+        candidate_builds,
+        default_builds,
+        network_builds,
+        spec_with,
+    )
     from vitrtl.sw.errors import UserError
+    from vitrtl.sw.network import load
 
-    if network is not None:
+    if folder is not None:
         if names or changes:
             raise UserError("--network names the units and specs by itself")
-        return network_builds(network)
+        return (candidate_builds if candidates else network_builds)(load(folder))
+    if candidates:
+        raise UserError("--candidates needs the --network whose layers have the choice")
     if not changes:
-        return default_builds(names)
+        return default_builds(dict.fromkeys(names))
     if len(names) != 1:
         raise UserError(f"--spec is of one unit, not of {len(names) or 'all'}")
     fields = {}

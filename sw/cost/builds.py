@@ -1,13 +1,17 @@
-"""Which units are built: the defaults, those of a network, those of an assignment."""
+"""Which units are built: the defaults, those of a network, those that an assignment chooses."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from vitrtl.sw.catalog import UNITS, unit
+from vitrtl.sw import assignment
+from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
+from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.unit import Spec
+from vitrtl.sw.network import IntegerNetwork
 
-__all__ = ["Build", "default_builds", "network_builds", "spec_with"]
+__all__ = ["Build", "assignment_builds", "candidate_builds", "default_builds", "network_builds",
+           "spec_with"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,11 +42,32 @@ def default_builds(names: Iterable[str] = ()) -> list[Build]:
     return builds
 
 
-def network_builds(folder: Path) -> list[Build]:
-    """Return the units that an integer network needs, each with its specs."""
-    from vitrtl.sw.network import load
+def network_builds(network: IntegerNetwork) -> list[Build]:
+    """Return the units that a network needs, each with its specs."""
+    return [Build(name, spec) for name, specs in network.units.items() for spec in specs]
 
-    return [Build(name, spec) for name, specs in load(folder).units.items() for spec in specs]
+
+def candidate_builds(network: IntegerNetwork) -> list[Build]:
+    """Return the units that a network could need, were other methods chosen for its layers."""
+    choices = {entry.name for operator in OPERATORS for entry in methods_of(operator)
+               if _longest_rows(network).get(operator)}
+    return _with_choices(network, choices)
+
+
+def assignment_builds(path: Path, network: IntegerNetwork) -> list[Build]:
+    """Return the units that a network needs under an assignment.
+
+    Raises
+    ------
+    UserError
+        If the assignment is of another network, or names a layer that the network has not.
+    """
+    chosen = assignment.load(path)
+    if chosen.network != network.name:
+        raise UserError(f"{path} is for {chosen.network}, not for {network.name}")
+    if unknown := sorted(set(chosen.layers) - set(network.methods)):
+        raise UserError(f"{path}: {network.name} has no layer {unknown[0]!r} with a choice")
+    return _with_choices(network, set({**network.methods, **chosen.layers}.values()))
 
 
 def spec_with(name: str, changes: Mapping[str, str]) -> Spec:
@@ -64,3 +89,29 @@ def spec_with(name: str, changes: Mapping[str, str]) -> Spec:
                              f"{'true or false' if kind is bool else 'an integer'}, "
                              f"not {text!r}") from None
     return type(default).fromdict(fields)
+
+
+def _with_choices(network: IntegerNetwork, choices: set[str]) -> list[Build]:
+    """Return the network's units without a choice, and those chosen, long enough for its rows."""
+    rows = _longest_rows(network)
+    builds = [build for build in network_builds(network)
+              if unit(build.unit).operator not in OPERATORS or build.unit in choices]
+    for name in choices - set(network.units):
+        spec = unit(name).golden.spec()
+        if hasattr(spec, "longest_row"):
+            # As `vitrtl quantize` sizes them: a power of two, and no less than the default.
+            needed = 1 << (rows[unit(name).operator] - 1).bit_length()
+            spec = dataclasses.replace(spec, longest_row=max(spec.longest_row, needed))
+        builds.append(Build(name, spec))
+    return sorted(builds, key=lambda build: (build.unit, build.spec.digest))
+
+
+def _longest_rows(network: IntegerNetwork) -> dict[str, int]:
+    """Return the longest row of each operator that offers a choice."""
+    rows: dict[str, int] = {}
+    for node in network.nodes:
+        if node.name in network.methods:
+            operator = unit(node.op).operator
+            length = network.values[node.inputs[0]].shape[-1]
+            rows[operator] = max(rows.get(operator, 0), length)
+    return rows

@@ -20,6 +20,9 @@ SCHEMA = "vitrtl.costs"
 VERSION = 1
 NAME = "costs"
 
+PREFIXES = {"clock_mhz_seeds": "clock_mhz_seed", "tools": "tool_", "resources": ""}
+"""What the CSV puts before the names of each table within a row; the last takes any name."""
+
 BUILD_FOLDER = Path("build/cost")
 """Where `vitrtl cost` writes a table, and where the search looks before the shipped one."""
 
@@ -218,13 +221,9 @@ def _flat(row: CostRow) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in dataclasses.asdict(row).items():
         if name == "spec":
-            flat[name] = " ".join(f"{k}={v}" for k, v in value.items())
-        elif name == "resources":
-            flat |= value
-        elif name == "clock_mhz_seeds":
-            flat |= {f"clock_mhz_seed{seed}": rate for seed, rate in value.items()}
-        elif name == "tools":
-            flat |= {f"tool_{tool}": version for tool, version in value.items()}
+            flat[name] = " ".join(f"{k}={v}" for k, v in sorted(value.items()))
+        elif name in PREFIXES:
+            flat |= {f"{PREFIXES[name]}{k}": v for k, v in sorted(value.items())}
         else:
             flat[name] = "" if value is None else value
     return flat
@@ -232,9 +231,6 @@ def _flat(row: CostRow) -> dict[str, Any]:
 
 def _field_of(column: str) -> str:
     """Return the row's field that a column of the CSV comes from."""
-    if column.startswith("clock_mhz_seed"):
-        return "clock_mhz_seeds"
-    if column.startswith("tool_"):
-        return "tools"
-    known = {field.name for field in dataclasses.fields(CostRow)}
-    return column if column in known else "resources"
+    if column in {field.name for field in dataclasses.fields(CostRow)}:
+        return column
+    return next(name for name, prefix in PREFIXES.items() if column.startswith(prefix))

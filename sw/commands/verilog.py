@@ -1,0 +1,64 @@
+"""`vitrtl verilog`: one self-contained Verilog file a unit."""
+
+import argparse
+from pathlib import Path
+
+HELP = "Write the Verilog of units, one self-contained file each."
+EPILOG = """Without units, every unit of the catalogue with its default spec is written. Each file
+is named after its module; the comment at its top documents ports and configuration registers.
+Equal files stay untouched. With --assignment or --network the folder is left with exactly those
+units: other files that an earlier run has written there are removed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("units", nargs="*", metavar="UNIT", help="names; all if none is given")
+    parser.add_argument("--device", choices=("generic", "ecp5"), default="generic",
+                        help="whose multiplier block is used (default: %(default)s, inferred)")
+    parser.add_argument("--assignment", type=Path, metavar="FILE",
+                        help="write exactly the units that a network needs with this choice")
+    parser.add_argument("--network", type=Path, metavar="FOLDER",
+                        help="write exactly the units of this network; with --assignment, the "
+                             "network that it is for (then build/network by default)")
+    parser.add_argument("--out", type=Path, default=Path("build/verilog"), metavar="FOLDER",
+                        help="where the files go (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the files and say which."""
+    from vitrtl.hw.verilog import generate, module_name
+    from vitrtl.sw.cost.builds import assignment_builds, default_builds, network_builds
+    from vitrtl.sw.errors import UserError
+    from vitrtl.sw.files import write_if_changed
+    from vitrtl.sw.network import load
+
+    chosen = bool(args.assignment or args.network)
+    if chosen and args.units:
+        raise UserError("--assignment and --network name the units by themselves")
+    if args.assignment:
+        network = load(args.network or Path("build/network"))
+        builds = assignment_builds(args.assignment, network)
+    elif args.network:
+        builds = network_builds(load(args.network))
+    else:
+        builds = default_builds(dict.fromkeys(args.units))
+
+    # All texts before the first file, so that a refused spec leaves the folder as it was.
+    texts = {f"{module_name(build.unit, build.spec)}.v":
+             generate(build.unit, build.spec, args.device) for build in builds}
+    if chosen:
+        for path in sorted(args.out.glob("*.v")):
+            if path.name not in texts and is_generated(path):
+                path.unlink()
+                print(f"removed {path}")
+    for name, text in texts.items():
+        path = args.out / name
+        print(f"{'wrote' if write_if_changed(path, text) else 'unchanged'} {path}")
+    return 0
+
+
+def is_generated(path: Path) -> bool:
+    """Return whether a file has the comment that this command puts at the top."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        head = [file.readline() for _ in range(12)]
+    return head[0].startswith(f"// {path.stem}: ") and any(h.startswith("// Spec ") for h in head)
