@@ -78,8 +78,8 @@ class Elementwise(wiring.Component):
         for _ in range(self.STAGES):
             valid.append(pipe.reg(valid[-1], reset_less=False))
         m.d.comb += self.o.valid.eq(valid[-1])
-        idle = Signal()
-        m.d.comb += idle.eq(~(gate.in_row | Cat(*valid[1:]).any()))
+        idle = Signal(init=1)
+        m.d.sync += idle.eq(~(gate.in_row | Cat(*valid).any()))
         config = ConfigBank(m, self.spec, self.c, idle)
 
         # The lanes side by side; padding comes out as zero.

@@ -51,7 +51,7 @@ class NewtonLayerNorm(wiring.Component):
         """Cycles for a row of B beats."""
         tree = (self.spec.lanes - 1).bit_length()
         stages = (self._mean_variance.cycles, self._root.cycles, self._reciprocal.cycles)
-        return Timing(latency_fixed=3 + tree + sum(stages) + self.OUT_STAGES,
+        return Timing(latency_fixed=2 + tree + sum(stages) + self.OUT_STAGES,
                       latency_per_beat=1, interval_min=max(stages))
 
     def elaborate(self, platform: object) -> Module:

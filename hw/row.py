@@ -95,7 +95,7 @@ class RowBuffer(wiring.Component):
     -------
     w_en, w_data, w_rdy : the entrance; a beat passes where `w_en` and `w_rdy` are high.
     r_en, r_data, r_rdy : the exit, likewise; `r_data` is the oldest beat while `r_rdy`.
-    level : beats in the memory.
+    level : beats in the memory, at most its depth less one.
 
     Latency
     -------
@@ -116,8 +116,9 @@ class RowBuffer(wiring.Component):
         write, read = store.write_port(), store.read_port()
 
         # The memory's own output is the first place behind it, the register the second.
-        fetched, filled = Signal(), Signal()
+        fetched = Signal()
         move, fetch, put = Signal(), Signal(), Signal()
+        filled = self.level != 0
         m.d.comb += [
             put.eq(self.w_en & self.w_rdy),
             move.eq(~self.r_rdy | self.r_en),
@@ -136,10 +137,11 @@ class RowBuffer(wiring.Component):
         with m.If(move):
             m.d.sync += [self.r_rdy.eq(fetched), self.r_data.eq(read.data)]
 
-        level = Signal.like(self.level)
-        m.d.comb += level.eq(self.level + put - fetch)
-        m.d.sync += [self.level.eq(level), filled.eq(level != 0),
-                     self.w_rdy.eq(level != self.depth)]
+        # The entrance closes two beats early, so that its state can be a cycle old.
+        m.d.sync += [
+            self.level.eq(self.level + put - fetch),
+            self.w_rdy.eq(self.level < self.depth - 2),
+        ]
         return m
 
 

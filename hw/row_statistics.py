@@ -36,7 +36,7 @@ class MeanVariance(wiring.Component):
 
     Latency
     -------
-    `in_width + 7` cycles from the edge that takes the sums to the one that makes results valid.
+    `in_width + 6` cycles from the edge that takes the sums to the one that makes results valid.
     """
 
     def __init__(self, spec: NewtonSpec) -> None:
@@ -51,7 +51,7 @@ class MeanVariance(wiring.Component):
     @property
     def cycles(self) -> int:
         """Cycles from one row to the next."""
-        return self.spec.in_width + 7
+        return self.spec.in_width + 8
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
