@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import statistics
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,17 +88,18 @@ def measure(work: Work, tools: Tools, on_step: Callable[[str], None]) -> Measure
     """
     folder = work.folder
     folder.mkdir(parents=True, exist_ok=True)
-    _synthesize(work, tools)
-    on_step("synthesis")
-    found = yosys_report.resources(folder / "stat.json", work.target)
+    # Tools write into a folder of this run, so that another run may be at the same unit.
+    with tempfile.TemporaryDirectory(prefix="run-", dir=folder) as scratch:
+        _synthesize(work, Path(scratch), tools)
+        on_step("synthesis")
+        found = yosys_report.resources(folder / "stat.json", work.target)
 
-    rates = {}
-    pnr = work.target.place_and_route
-    for seed in pnr.seeds if pnr else ():
-        path = _place_and_route(work, pnr, seed, tools)
-        rates[str(seed)] = round(nextpnr_report.fmax_mhz(path), 2)
-        on_step(f"seed {seed}")
-    (folder / "harness.json").unlink(missing_ok=True)
+        rates = {}
+        pnr = work.target.place_and_route
+        for seed in pnr.seeds if pnr else ():
+            path = _place_and_route(work, pnr, seed, Path(scratch), tools)
+            rates[str(seed)] = round(nextpnr_report.fmax_mhz(path), 2)
+            on_step(f"seed {seed}")
     return Measurement(resources=found, clock_mhz_seeds=rates)
 
 
@@ -110,7 +112,7 @@ def median_report(work: Work, measurement: Measurement) -> Path | None:
     return work.folder / f"seed{seed}.json"
 
 
-def _synthesize(work: Work, tools: Tools) -> None:
+def _synthesize(work: Work, scratch: Path, tools: Tools) -> None:
     """Make `netlist.json` and `stat.json`, unless they are there."""
     folder = work.folder
     if (folder / "stat.json").is_file():
@@ -118,29 +120,32 @@ def _synthesize(work: Work, tools: Tools) -> None:
     write_if_changed(folder / "unit.v", work.verilog)
     # ABC derives a variant of a primitive that the unit instances, after which Yosys would build
     # the module anew from its source, without what has been done to it: hence `setattr`.
-    script = (f"read_verilog unit.v; setattr -unset reprocess_after t:*; "
-              f"{work.target.synthesis} -top {work.top} -json netlist.part; "
-              f"tee -q -o stat.part stat -json")
+    script = (f"read_verilog ../unit.v; setattr -unset reprocess_after t:*; "
+              f"{work.target.synthesis} -top {work.top} -json netlist.json; "
+              f"tee -q -o stat.json stat -json")
     # ABC closes the standard output, so errors are read from the log.
-    tools.run(*YOSYS, ["-q", "-l", "synthesis.log", "-p", script], folder / "synthesis.out")
-    yosys_report.cells(folder / "stat.part")
-    (folder / "netlist.part").replace(folder / "netlist.json")
-    (folder / "stat.part").replace(folder / "stat.json")
+    tools.run(*YOSYS, ["-q", "-l", "../synthesis.log", "-p", script], scratch,
+              folder / "synthesis.out")
+    yosys_report.cells(scratch / "stat.json")
+    for name in ("netlist.json", "stat.json"):
+        (scratch / name).replace(folder / name)
 
 
-def _place_and_route(work: Work, pnr: PlaceAndRoute, seed: int, tools: Tools) -> Path:
+def _place_and_route(work: Work, pnr: PlaceAndRoute, seed: int, scratch: Path,
+                     tools: Tools) -> Path:
     """Return the report of one seed, made unless it is there."""
     folder = work.folder
     path = folder / f"seed{seed}.json"
     if path.is_file():
         return path
-    if not (folder / "harness.json").is_file():
+    harness_path = scratch / "harness.json"
+    if not harness_path.is_file():
         netlist = report.report_json(folder / "netlist.json")
         registered = harness.register_ports(netlist, work.top, pnr.register)
-        write_if_changed(folder / "harness.json", json.dumps(registered))
-    part = f"seed{seed}.part"
+        harness_path.write_text(json.dumps(registered))
     tools.run(pnr.module, pnr.function,
-              [*pnr.flags, "-q", "--json", "harness.json", "--seed", str(seed),
-               "-l", f"seed{seed}.log", "--report", part], folder / f"seed{seed}.out")
-    nextpnr_report.fmax_mhz(folder / part)
-    return (folder / part).replace(path)
+              [*pnr.flags, "-q", "--json", harness_path.name, "--seed", str(seed),
+               "-l", f"../seed{seed}.log", "--report", path.name], scratch,
+              folder / f"seed{seed}.out")
+    nextpnr_report.fmax_mhz(scratch / path.name)
+    return (scratch / path.name).replace(path)

@@ -23,10 +23,11 @@ class Tools:
         self._processes: set[subprocess.Popen] = set()
         self._stopped = False
 
-    def run(self, module: str, function: str, arguments: list[str], log: Path) -> None:
-        """Run a tool in the folder of `log`, which gets its last words.
+    def run(self, module: str, function: str, arguments: list[str], folder: Path,
+            log: Path) -> None:
+        """Run a tool in a folder; `log` gets what it prints.
 
-        File names in `arguments` are relative to that folder: the tools see a `/tmp` of their own.
+        File names in `arguments` are relative to the folder: the tools see a `/tmp` of their own.
 
         Raises
         ------
@@ -40,7 +41,7 @@ class Tools:
                 if self._stopped:
                     raise ToolError("stopped")
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", start, *arguments], cwd=log.parent,
+                    [sys.executable, "-P", "-c", start, *arguments], cwd=folder,
                     stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                     start_new_session=True)
                 self._processes.add(process)
@@ -73,6 +74,6 @@ def _complaint(log: Path, status: int) -> str:
     for path in (log.with_suffix(".log"), log):
         lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
         for line in reversed(lines):
-            if line.startswith("ERROR"):
-                return line.removeprefix("ERROR:").strip()
+            if "ERROR: " in line:
+                return line.partition("ERROR: ")[2].strip()
     return f"status {status}"

@@ -156,11 +156,9 @@ def test_broken_gates_are_found(fault, vectors, build, tmp_path):
     (tmp_path / "broken.v").write_text(inner + wrapper)
     job = Job(unit="gelu_ierf", spec_digest=spec.digest, device="generic", label=fault,
               vectors=next(folder.glob("*.npz")), build=build, verilog=tmp_path / "broken.v")
-    begin = time.monotonic()
     result, = run_suite([job], lambda job, stage: None)
     assert not result.passed
     assert re.search(message, " ".join(result.failures)), result.failures
-    assert time.monotonic() - begin < 100
 
 
 def test_interrupted_simulation_resumes(vectors, simulate, build, tmp_path):
@@ -170,9 +168,14 @@ def test_interrupted_simulation_resumes(vectors, simulate, build, tmp_path):
                str(tmp_path), "--build", str(build), "--device", "generic", "--seed", "7"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:
-        time.sleep(2.5)
+        running = [build / "jobs" / f"{path.stem}.generic" / "vectors.npz"
+                   for path in folder.glob("*.npz")]
+        begin = time.time()
+        while not all(path.is_file() and path.stat().st_mtime > begin for path in running):
+            assert process.poll() is None
+            time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
         assert "interrupted" in process.stderr.read()
     status, said = simulate(folder, "--device", "generic", "--seed", "7")
     assert status == 0, said
