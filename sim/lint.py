@@ -3,14 +3,13 @@
 import dataclasses
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from vitrtl.sim.build import RTL
 from vitrtl.sim.toolchain import compile_environment, require_programs, verilator_program
 
-__all__ = ["WAIVERS", "Waiver", "lint", "main"]
+__all__ = ["WAIVERS", "Waiver", "lint"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,20 +66,7 @@ def lint(verilog: str, module: str) -> list[str]:
     return found
 
 
-def main(paths: list[str]) -> int:
-    """Lint some files, each named after its module.  Returns 1 if anything is found."""
-    status = 0
-    for path in map(Path, paths):
-        for warning in lint(path.read_text(), path.stem):
-            print(f"{path}: {warning}")
-            status = 1
-    return status
-
-
 def _waived(message: re.Match[str]) -> bool:
     return any(waiver.rule == message["rule"] and re.search(waiver.pattern, message["text"])
                for waiver in WAIVERS)
 
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

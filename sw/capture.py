@@ -19,7 +19,7 @@ from vitrtl.sw.vectors import (
     MatMulCase,
     VectorSet,
     golden_digest,
-    read_head,
+    load,
     save,
     vector_path,
 )
@@ -109,9 +109,9 @@ def write_index(folder: Path, network: str | None, paths: list[Path], merge: boo
 
 
 def _made_from(path: Path) -> str | None:
-    """Return what an existing file was made from, None if it cannot be read."""
+    """Return what an existing file was made from, None if it is damaged."""
     try:
-        return read_head(path)["made_from"]
+        return load(path).made_from
     except UserError:
         return None
 

@@ -198,9 +198,11 @@ def load(path: Path) -> VectorSet:
                     with archive.open(name) as member:
                         arrays[name[:-4]] = np.lib.format.read_array(member, allow_pickle=False)
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-        raise UserError(f"vector file {path} is incomplete or damaged: {error}") from None
+        raise UserError(f"vector file {path} is incomplete or damaged ({error}); "
+                        f"run `vitrtl vectors`") from None
     if _checksum(arrays) != head["checksum"]:
-        raise UserError(f"vector file {path} is damaged: its arrays do not match its checksum")
+        raise UserError(f"vector file {path} is damaged: its arrays do not have its checksum; "
+                        f"run `vitrtl vectors`")
     entry = unit(head["unit"])
     spec = entry.golden.spec.fromdict(head["spec"])
     cases = tuple(_case(entry, index, fields, arrays) for index, fields in enumerate(head["cases"]))
@@ -214,7 +216,8 @@ def read_head(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(existing(path)) as archive:
             head = json.loads(archive.read("head.json"))
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-        raise UserError(f"vector file {path} is incomplete or damaged: {error}") from None
+        raise UserError(f"vector file {path} is incomplete or damaged ({error}); "
+                        f"run `vitrtl vectors`") from None
     if head.get("schema") != SCHEMA:
         raise UserError(f"vector file {path} must have schema {SCHEMA}, not {head.get('schema')}")
     return head
