@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.divider import pipelined_reciprocal
-from vitrtl.hw.row import RowEmit, RowIntake, row_maximum
+from vitrtl.hw.row import RowBuffer, RowEmit, RowIntake, row_maximum
 from vitrtl.hw.shift_exp import PARTS_STAGES, SHIFT_STAGES, shift_exp_parts, shift_exp_value
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
@@ -52,7 +52,7 @@ class Shiftgelu(wiring.Component):
     @property
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
-        return Timing(latency_fixed=1 + self._row_exp.cycles + self.out_stages,
+        return Timing(latency_fixed=1 + self._row_exp.cycles + self.out_stages + RowBuffer.LATENCY,
                       latency_per_beat=1, interval_min=self._row_exp.cycles)
 
     def elaborate(self, platform: object) -> Module:
@@ -77,7 +77,7 @@ class Shiftgelu(wiring.Component):
         ]
 
         # Read the row again.
-        emit = RowEmit(m, spec, self.o, intake.buffer, row_exp.o.valid)
+        emit = RowEmit(m, spec, self.o, intake.buffer, row_exp.o.valid, queued=self.out_stages)
         pipe = emit.pipe
         m.d.comb += row_exp.o.ready.eq(emit.ends)
         row_max = row_exp.o.payload.largest

@@ -1,13 +1,13 @@
 """Matrix multiplication on a systolic array, golden model `vitrtl.sw.golden.matmul`."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.block_memory import block_memory
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.row import RowGate
+from vitrtl.hw.row import RowBuffer, RowGate
 from vitrtl.hw.stream import ConfigWord, shape_of
 from vitrtl.hw.systolic import SystolicArray
 from vitrtl.hw.timing import Timing
@@ -80,7 +80,7 @@ class MatMul(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from an activation beat of the last pass to its result beat, without stalls."""
-        return self._array.latency + self.ACCUMULATE_STAGES
+        return self._array.latency + self.ACCUMULATE_STAGES + RowBuffer.LATENCY
 
     @property
     def shortest_pass(self) -> int:
@@ -96,9 +96,15 @@ class MatMul(wiring.Component):
         m = Module()
         spec = self.spec
         m.submodules.array = array = self._array
-        advance = Signal()
-        m.d.comb += [advance.eq(~self.o.valid | self.o.ready), array.advance.eq(advance)]
-        pipe = Pipeline(m, advance)
+        pipe = Pipeline(m, Const(1))
+        stages = array.latency + self.ACCUMULATE_STAGES
+
+        # Results queue up at the end. Activations are taken while there is room for what is in
+        # the array, so that the array itself never stops.
+        width = spec.out_format.width
+        queue = m.submodules.results = RowBuffer(width * spec.columns + 1, stages)
+        room = Signal()
+        m.d.sync += room.eq(queue.level < queue.depth - stages - 4)
 
         # Which pass over the inner dimension this is, and whether anything is in flight.
         transfer, idle = Signal(), Signal()
@@ -116,7 +122,7 @@ class MatMul(wiring.Component):
         index = Signal(range(spec.rows))
         wave = Signal(range(array.wave + 1))
         m.d.comb += [
-            self.w.ready.eq(advance & ~loaded & (wave == 0)),
+            self.w.ready.eq(~loaded & (wave == 0)),
             array.load.eq(self.w.valid & self.w.ready),
             array.load_index.eq(index),
             array.weights.eq(self.w.payload.data),
@@ -127,7 +133,7 @@ class MatMul(wiring.Component):
             m.d.sync += index.eq(index + 1)
             with m.If(index == spec.rows - 1):
                 m.d.sync += [index.eq(0), loaded.eq(1)]
-        with m.If(advance & (wave != 0)):
+        with m.If(wave != 0):
             m.d.sync += wave.eq(wave - 1)
         with m.If(gate.starts):
             m.d.sync += [loaded.eq(0), wave.eq(array.wave)]
@@ -140,13 +146,13 @@ class MatMul(wiring.Component):
         # Sums of a short pass must be stored before the next one reads them. Without pauses the
         # tile's wave sees to that; a pause inside the pass brings its end nearer to the next.
         unsettled = Signal(range(self.ACCUMULATE_STAGES + 1))
-        with m.If(advance & (unsettled != 0)):
+        with m.If(unsettled != 0):
             m.d.sync += unsettled.eq(unsettled - 1)
         with m.If(gate.ends & (row < self.ACCUMULATE_STAGES)):
             m.d.sync += unsettled.eq(self.ACCUMULATE_STAGES - row)
         may_start = loaded & (unsettled == 0) & ~(opening & self.c.valid)
         m.d.comb += [
-            self.a.ready.eq(advance & (gate.in_row | may_start)),
+            self.a.ready.eq(room & (gate.in_row | may_start)),
             transfer.eq(self.a.valid & self.a.ready),
             array.swap.eq(gate.starts),
             array.activations.eq(self.a.payload.data),
@@ -155,7 +161,7 @@ class MatMul(wiring.Component):
         # What belongs to a row travels beside the array.
         tag = Cat(row, opening, closing, self.a.payload.last)
         valid = [transfer]
-        for _ in range(self.latency):
+        for _ in range(stages):
             valid.append(pipe.reg(valid[-1], reset_less=False))
         summed = pipe.reg(tag, array.latency)
         busy = gate.in_row | Cat(*valid[1:]).any() | loaded | (index != 0)
@@ -165,12 +171,11 @@ class MatMul(wiring.Component):
         store = block_memory(spec.out_format.width * spec.columns, spec.longest_pass)
         m.submodules.accumulators = store
         read, write = store.read_port(), store.write_port()
-        m.d.comb += [read.en.eq(advance), read.addr.eq(summed[:len(row)])]
+        m.d.comb += [read.en.eq(1), read.addr.eq(summed[:len(row)])]
         before = pipe.reg(read.data)
         sums = pipe.reg(array.sums, 2)
         tag_out = pipe.reg(summed, 2)
         fresh, emits, last = tag_out[-3], tag_out[-2], tag_out[-1]
-        width = spec.out_format.width
         totals = []
         for column in range(spec.columns):
             addend = sums[column * spec.sum_format.width:(column + 1) * spec.sum_format.width]
@@ -179,7 +184,7 @@ class MatMul(wiring.Component):
             m.d.comb += total.eq(base + addend.as_signed())
             totals.append(pipe.reg(total))
         m.d.comb += [
-            write.en.eq(advance & valid[-1]),
+            write.en.eq(valid[-1]),
             write.addr.eq(pipe.reg(tag_out[:len(row)])),
             write.data.eq(Cat(*totals)),
         ]
@@ -187,10 +192,13 @@ class MatMul(wiring.Component):
         # Results leave during the last pass.
         leaving = RowGate(m, self.o.valid & self.o.ready, self.o.payload.last)
         m.d.comb += [
-            self.o.valid.eq(valid[-1] & pipe.reg(emits)),
-            self.o.payload.last.eq(pipe.reg(last)),
+            queue.w_en.eq(valid[-1] & pipe.reg(emits)),
+            queue.w_data.eq(Cat(*totals, pipe.reg(last))),
+            queue.r_en.eq(self.o.ready),
+            self.o.valid.eq(queue.r_rdy),
+            Value.cast(self.o.payload.data).eq(queue.r_data[:-1]),
             self.o.payload.first.eq(~leaving.in_row),
-            *(self.o.payload.data[column].eq(total) for column, total in enumerate(totals)),
+            self.o.payload.last.eq(queue.r_data[-1]),
         ]
         return m
 

@@ -99,8 +99,10 @@ class RowBuffer(wiring.Component):
 
     Latency
     -------
-    3 cycles from the edge that takes a beat to the one that can hand it over.
+    `LATENCY` cycles from the edge that takes a beat to the one that can hand it over.
     """
+
+    LATENCY = 3
 
     def __init__(self, width: int, longest_beats: int) -> None:
         self.depth = 1 << (longest_beats + BUFFER_SLACK - 1).bit_length()
@@ -207,6 +209,8 @@ class RowEmit:
     o : the output stream.
     buffer : holds `Cat(..., keep, last)` of each beat, row by row.
     may_emit : the once-a-row values of the buffer's row are there.
+    queued : stages of a pipeline that never stops, with a queue behind it in place of an enable
+        on every register; 0 for one that stops with its output.
 
     Attributes
     ----------
@@ -216,11 +220,21 @@ class RowEmit:
     """
 
     def __init__(self, m: Module, spec: VectorSpec, o: wiring.PureInterface,
-                 buffer: RowBuffer, may_emit: ValueLike) -> None:
+                 buffer: RowBuffer, may_emit: ValueLike, queued: int = 0) -> None:
         self.m, self.spec, self.o = m, spec, o
         advance = Signal()
-        m.d.comb += advance.eq(~o.valid | o.ready)
-        self.pipe = Pipeline(m, advance)
+        if queued:
+            # Enough room for whatever is in the pipeline when the output stops.
+            width = len(Value.cast(o.payload.data)) + spec.lanes + 1
+            self._queue = m.submodules.results = RowBuffer(width, queued)
+            room = Signal()
+            m.d.sync += room.eq(self._queue.level < self._queue.depth - queued - 4)
+            m.d.comb += advance.eq(room)
+            self.pipe = Pipeline(m, Const(1))
+        else:
+            self._queue = None
+            m.d.comb += advance.eq(~o.valid | o.ready)
+            self.pipe = Pipeline(m, advance)
         self.takes, self.ends = Signal(), Signal()
         self._keep, self._last = buffer.r_data[-1 - spec.lanes:-1], buffer.r_data[-1]
         m.d.comb += [
@@ -232,20 +246,31 @@ class RowEmit:
 
     def finish(self, stages: int, lane: Callable[[int], Value]) -> None:
         """Drive the output from `lane(index)`, `stages` after `fields`."""
-        m, o, pipe = self.m, self.o, self.pipe
-        last = pipe.reg(self._last, stages)
-        m.d.comb += o.valid.eq(pipe.reg(self.takes, stages, reset_less=False))
-        leaving = RowGate(m, o.valid & o.ready, last)
-        m.d.comb += [o.payload.first.eq(~leaving.in_row), o.payload.last.eq(last)]
-        keep = pipe.reg(self._keep, stages)
-        if self.spec.lanes == 1:
-            m.d.comb += o.payload.data[0].eq(lane(0))
-            return
-        m.d.comb += o.payload.keep.eq(keep)
-        for index in range(self.spec.lanes):
+        m, o, pipe, lanes = self.m, self.o, self.pipe, self.spec.lanes
+        valid = pipe.reg(self.takes, stages, reset_less=False)
+        keep, last = pipe.reg(self._keep, stages), pipe.reg(self._last, stages)
+        elements = []
+        for index in range(lanes):
+            element = Signal(shape_of(self.spec.out_format))
             value = lane(index)
-            with m.If(keep[index]):
-                m.d.comb += o.payload.data[index].eq(value)
+            m.d.comb += element.eq(value if lanes == 1 else Mux(keep[index], value, 0))
+            elements.append(element)
+        data = Cat(*elements)
+        if self._queue is not None:
+            queue = self._queue
+            m.d.comb += [queue.w_en.eq(valid), queue.w_data.eq(Cat(data, keep, last)),
+                         queue.r_en.eq(o.ready)]
+            valid, data = queue.r_rdy, queue.r_data[:len(data)]
+            keep, last = queue.r_data[-1 - lanes:-1], queue.r_data[-1]
+        leaving = RowGate(m, o.valid & o.ready, last)
+        m.d.comb += [
+            o.valid.eq(valid),
+            Value.cast(o.payload.data).eq(data),
+            o.payload.first.eq(~leaving.in_row),
+            o.payload.last.eq(last),
+        ]
+        if lanes > 1:
+            m.d.comb += o.payload.keep.eq(keep)
 
 
 def row_maximum(m: Module, spec: VectorSpec, unit: wiring.PureInterface, intake: RowIntake,

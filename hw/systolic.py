@@ -1,6 +1,6 @@
 """The bare weight-stationary systolic array, used by `vitrtl.hw.matmul`."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,24 +16,23 @@ class SystolicArray(wiring.Component):
     """Rows times columns of multipliers that hold a tile of weights each.
 
     Activations enter all rows at once, are skewed inside, and travel to the right; sums travel
-    down and leave all columns at once. The next tile is written beside the one in use and taken
+    down and leave all columns at once. Nothing in here ever stops: an enable to every register of
+    a large array would be its slowest net. The next tile is written beside the one in use and taken
     over by a wave that runs with the first activation of a pass.
 
     Members
     -------
-    advance : every register takes its next value.
     load : write one beat of the next tile.
     load_index : which of its rows, or of its columns if `transposed`.
     weights : that row or column.
     swap : the activations of this cycle are the first to meet the next tile.
     activations : one per row.
-    sums : one per column, `latency` advances after its activations.
+    sums : one per column, `latency` cycles after its activations.
     """
 
     def __init__(self, spec: MatMulSpec) -> None:
         self.spec = spec
         super().__init__({
-            "advance": In(1),
             "load": In(1),
             "load_index": In(range(spec.rows)),
             "transposed": In(1),
@@ -45,22 +44,22 @@ class SystolicArray(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Advances from activations to their sums: skew, multiplier, adder, and deskew."""
+        """Cycles from activations to their sums: skew, multiplier, adder, and deskew."""
         return self.spec.rows + self.spec.columns + Multiplier.LATENCY
 
     @property
     def wave(self) -> int:
-        """Advances after `swap` from which the next tile can be written, in either order."""
+        """Cycles after `swap` from which the next tile can be written, in either order."""
         return max(self.spec.rows, self.spec.columns)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        pipe = Pipeline(m, self.advance)
+        pipe = Pipeline(m, Const(1))
         above = [None] * spec.columns
 
         for row in range(spec.rows):
-            # Row r starts r advances late, so that sums from above arrive with its products.
+            # Row r starts r cycles late, so that sums from above arrive with its products.
             activation = pipe.reg(self.activations[row], row + 1)
             swap = pipe.reg(self.swap, row + 1, reset_less=False)
             for column in range(spec.columns):
@@ -71,26 +70,25 @@ class SystolicArray(wiring.Component):
                     weight = Mux(self.transposed, self.weights[row], self.weights[column])
                 else:
                     write, weight = self.load_index == row, self.weights[column]
-                with m.If(self.advance & self.load & write):
+                with m.If(self.load & write):
                     m.d.sync += waiting.eq(weight)
 
                 # Its own register holds the weight in use.
                 multiplier = Multiplier(shape_of(spec.in_format), shape_of(spec.weight_format))
                 m.submodules[f"pe_{row}_{column}"] = multiplier
                 m.d.comb += [
-                    multiplier.en.eq(self.advance), multiplier.a.eq(activation),
-                    multiplier.en_b.eq(self.advance & swap), multiplier.b.eq(waiting),
+                    multiplier.en.eq(1), multiplier.a.eq(activation),
+                    multiplier.en_b.eq(swap), multiplier.b.eq(waiting),
                 ]
                 total = multiplier.o if row == 0 else multiplier.o + above[column]
                 sum_reg = Signal(shape_of(spec.sum_format), reset_less=True)
-                with m.If(self.advance):
-                    m.d.sync += sum_reg.eq(total)
+                m.d.sync += sum_reg.eq(total)
                 above[column] = sum_reg
 
                 activation = pipe.reg(activation)
                 swap = pipe.reg(swap, reset_less=False)
 
-        # Column c is c advances late; the others wait for the last one.
+        # Column c is c cycles late; the others wait for the last one.
         m.d.comb += [self.sums[column].eq(pipe.reg(above[column], spec.columns - 1 - column))
                      for column in range(spec.columns)]
         return m
