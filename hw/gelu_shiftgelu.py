@@ -52,7 +52,7 @@ class Shiftgelu(wiring.Component):
     @property
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
-        return Timing(latency_fixed=1 + self._row_exp.cycles + self.out_stages + RowBuffer.LATENCY,
+        return Timing(latency_fixed=2 + self._row_exp.cycles + self.out_stages + RowBuffer.LATENCY,
                       latency_per_beat=1, interval_min=self._row_exp.cycles)
 
     def elaborate(self, platform: object) -> Module:

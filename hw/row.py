@@ -285,8 +285,13 @@ def row_maximum(m: Module, spec: VectorSpec, unit: wiring.PureInterface, intake:
     while len(candidates) > 1:
         pairs = list(zip(candidates[::2], candidates[1::2], strict=False))
         candidates = [Mux(a > b, a, b) for a, b in pairs] + candidates[2 * len(pairs):]
-    with m.If(intake.transfer & (~intake.gate.in_row | (candidates[0] > largest))):
-        m.d.sync += largest.eq(candidates[0])
-    handover = Handover(m, largest, intake.gate.starts, intake.gate.ends, take)
+    # The comparison works on a register, a cycle after the beat came.
+    candidate = Signal.like(largest)
+    taken, begins, ends = Signal(), Signal(), Signal()
+    m.d.sync += [candidate.eq(candidates[0]), taken.eq(intake.transfer),
+                 begins.eq(intake.gate.starts), ends.eq(intake.gate.ends)]
+    with m.If(taken & (begins | (candidate > largest))):
+        m.d.sync += largest.eq(candidate)
+    handover = Handover(m, largest, intake.gate.starts, ends, take)
     m.d.comb += intake.may_start.eq(handover.may_start)
     return handover

@@ -36,7 +36,7 @@ class MeanVariance(wiring.Component):
 
     Latency
     -------
-    `in_width + 6` cycles from the edge that takes the sums to the one that makes results valid.
+    `in_width + 7` cycles from the edge that takes the sums to the one that makes results valid.
     """
 
     def __init__(self, spec: NewtonSpec) -> None:
@@ -51,7 +51,7 @@ class MeanVariance(wiring.Component):
     @property
     def cycles(self) -> int:
         """Cycles from one row to the next."""
-        return self.spec.in_width + 8
+        return self.spec.in_width + 9
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -74,7 +74,6 @@ class MeanVariance(wiring.Component):
         m.d.comb += trial.eq(shifted - count)
         doubled = Cat(Const(0, 1), remainder)
         up = Signal()
-        m.d.comb += up.eq((doubled > count) | ((doubled == count) & quotient[0]))
 
         incoming = self.i.payload
         with m.FSM():
@@ -103,7 +102,10 @@ class MeanVariance(wiring.Component):
                     step.eq(step - 1),
                 ]
                 with m.If(step == 0):
-                    m.next = "ROUND"
+                    m.next = "TIE"
+            with m.State("TIE"):
+                m.d.sync += up.eq((doubled > count) | ((doubled == count) & quotient[0]))
+                m.next = "ROUND"
             with m.State("ROUND"):
                 m.d.sync += [
                     mean.eq(quotient + up),

@@ -55,7 +55,7 @@ class RowSoftmax(wiring.Component):
         """Cycles for a row of B beats."""
         tree = (self.spec.lanes - 1).bit_length()
         once = self.spec.factor_format.width + 1
-        return Timing(latency_fixed=5 + self.EXP_STAGES + tree + once + self.OUT_STAGES,
+        return Timing(latency_fixed=6 + self.EXP_STAGES + tree + once + self.OUT_STAGES,
                       latency_per_beat=2, interval_min=once)
 
     def exponential(self, pipe: Pipeline, config: ConfigBank,
