@@ -58,6 +58,18 @@ class SystolicArray(wiring.Component):
         pipe = Pipeline(m, Const(1))
         above = [None] * spec.columns
 
+        # Weight beats spread out from registers. The first weights to be used are not the last
+        # to be written, so that this cycle is never waited for.
+        weights = pipe.reg(self.weights)
+        width = spec.weight_width
+        by_row, by_column = Signal(spec.rows), Signal(spec.columns)
+        with m.If(self.load & self.transposed):
+            m.d.comb += by_column.eq(1 << self.load_index)
+        with m.Elif(self.load):
+            m.d.comb += by_row.eq(1 << self.load_index)
+        write_row = pipe.reg(by_row, reset_less=False)
+        write_column = pipe.reg(by_column, reset_less=False)
+
         for row in range(spec.rows):
             # Row r starts r cycles late, so that sums from above arrive with its products.
             activation = pipe.reg(self.activations[row], row + 1)
@@ -65,12 +77,12 @@ class SystolicArray(wiring.Component):
             for column in range(spec.columns):
                 # The next tile's weight waits in a register of its own.
                 waiting = Signal(shape_of(spec.weight_format), reset_less=True)
+                weight, write = weights[column * width:(column + 1) * width], write_row[row]
                 if spec.transposable:
-                    write = self.load_index == Mux(self.transposed, column, row)
-                    weight = Mux(self.transposed, self.weights[row], self.weights[column])
-                else:
-                    write, weight = self.load_index == row, self.weights[column]
-                with m.If(self.load & write):
+                    along = weights[row * width:(row + 1) * width]
+                    weight = Mux(self.transposed, along, weight)
+                    write = write | write_column[column]
+                with m.If(write):
                     m.d.sync += waiting.eq(weight)
 
                 # Its own register holds the weight in use.
