@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vitrtl.sw.catalog import UNITS, methods_of
 from vitrtl.sw.errors import UserError
@@ -22,10 +23,12 @@ class Assignment:
     ----------
     network : name of the network.
     layers : unit name by layer name.
+    provenance : what made the choice; JSON values.
     """
 
     network: str
     layers: Mapping[str, str]
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def unit_of(operator: str, method: str) -> str:
@@ -58,17 +61,19 @@ def load(path: Path) -> Assignment:
     if head.get("version") != VERSION:
         raise UserError(f"{path} must have version {VERSION}, not {head.get('version')!r}")
     network, layers = head.get("network"), head.get("layers")
-    if not isinstance(network, str) or not isinstance(layers, dict):
+    provenance = head.get("provenance", {})
+    if not all(isinstance(value, kind) for value, kind in
+               ((network, str), (layers, dict), (provenance, dict))):
         raise UserError(f"{path} must name its network and its layers")
     for layer, name in layers.items():
         if name not in UNITS:
             raise UserError(f"unit of {layer} in {path} must be one of {', '.join(UNITS)}, "
                             f"not {name!r}")
-    return Assignment(network=network, layers=layers)
+    return Assignment(network=network, layers=layers, provenance=provenance)
 
 
 def save(assignment: Assignment, path: Path) -> bool:
     """Write an assignment file.  Returns whether it changed."""
     return write_if_changed(path, json_text({
         "format": FORMAT, "version": VERSION, "network": assignment.network,
-        "layers": dict(assignment.layers)}))
+        "layers": dict(assignment.layers), "provenance": dict(assignment.provenance)}))

@@ -23,7 +23,8 @@ from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.observers import round_scale
 from vitrtl.sw.structure import OPERATIONS
 
-__all__ = ["DEFAULT_METHODS", "export", "quantize", "resolve_methods"]
+__all__ = ["DEFAULT_METHODS", "deferred_beta", "export", "provenance_of", "quantize",
+           "resolve_methods"]
 
 DEFAULT_METHODS = {"softmax": "softmax_shiftmax", "gelu": "gelu_shiftgelu_elem",
                    "layernorm": "layernorm_newton"}
@@ -63,11 +64,16 @@ def quantize(model: FloatModel, images: ImageSet, *, count: int = 128, seed: int
     methods = resolve_methods(model, operators or {}, layers or {})
     ids = images.calibration(count, seed)
     calibration = calibrate(model, images.pixels[ids], observer, progress)
-    return export(model, calibration, methods, {
-        "command": command_line(), "weights": model.weights, "weights_digest": model.digest,
-        "data": images.name, "data_digest": images.digest, "seed": seed, "observer": observer,
-        "calibration_images": ids.tolist(),
-        "versions": versions("numpy", "torch", "timm", "safetensors")})
+    return export(model, calibration, methods, provenance_of(model, images, ids, seed, observer))
+
+
+def provenance_of(model: FloatModel, images: ImageSet, ids: np.ndarray, seed: int,
+                  observer: str) -> dict[str, Any]:
+    """Return what a network says about its making: all that it takes to make it again."""
+    return {"command": command_line(), "weights": model.weights, "weights_digest": model.digest,
+            "data": images.name, "data_digest": images.digest, "seed": seed, "observer": observer,
+            "calibration_images": ids.tolist(),
+            "versions": versions("numpy", "torch", "timm", "safetensors")}
 
 
 def resolve_methods(model: FloatModel, operators: Mapping[str, str],
@@ -96,6 +102,20 @@ def resolve_methods(model: FloatModel, operators: Mapping[str, str],
             raise UserError(f"{operator} has no unit {chosen!r}")
     by_operator = {**DEFAULT_METHODS, **operators}
     return {name: layers.get(name, by_operator[operator]) for name, operator in choices.items()}
+
+
+def deferred_beta(layer: FloatLayer) -> np.ndarray:
+    """Return the part of a LayerNorm's beta that the next linear layer adds in its place.
+
+    A unit adds beta as an integer at gamma's scale. Where gamma is too small beside beta for
+    that, the channel is next to constant, and its whole beta is left to the next layer.
+
+    Shape
+    -----
+    (channels,), zero where the unit adds beta itself.
+    """
+    gamma, beta = np.array(layer.gamma), np.array(layer.beta)
+    return np.where(np.abs(beta) > WEAKEST_GAIN * math.sqrt(gamma.size) * np.abs(gamma), beta, 0.0)
 
 
 def export(model: FloatModel, calibration: Calibration, methods: Mapping[str, str],
@@ -217,17 +237,15 @@ class _Export:
     def _norm(self, name: str, x: _Operand) -> _Operand:
         """LayerNorm and its requantizer, per channel.
 
-        A unit adds beta as an integer at gamma's scale. Where gamma is too small beside beta for
-        that, the channel is next to constant: its beta goes into the next layer's bias, exactly.
+        What of beta the unit cannot add goes into the next layer's bias, exactly.
         """
         layer = self.layers[name]
-        gamma, beta = np.array(layer.gamma), np.array(layer.beta)
-        weak = np.abs(beta) > WEAKEST_GAIN * math.sqrt(gamma.size) * np.abs(gamma)
+        gamma, beta, deferred = np.array(layer.gamma), np.array(layer.beta), deferred_beta(layer)
         layer = dataclasses.replace(
-            layer, beta=tuple(np.where(weak, 0.0, beta).tolist()),
+            layer, beta=tuple(np.where(deferred != 0, 0.0, beta).tolist()),
             gamma=tuple(np.where(gamma == 0, SMALLEST_GAIN, gamma).tolist()))
         x = self._requantize(self._nonlinear(layer, x), [self.calibration.scale(name)], S8)
-        self.left_out[x.name] = np.where(weak, beta, 0.0)
+        self.left_out[x.name] = deferred
         return x
 
     def _nonlinear(self, layer: FloatLayer, x: _Operand) -> _Operand:

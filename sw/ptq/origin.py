@@ -1,0 +1,103 @@
+"""What an integer network is made from: the float network, its images and its calibration."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrtl.sw.data import ImageSet, load
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.network import IntegerNetwork
+from vitrtl.sw.ptq.calibration import Calibration, calibrate
+from vitrtl.sw.ptq.models import FloatModel, build
+from vitrtl.sw.ptq.quantize import export, provenance_of
+
+__all__ = ["Origin", "origin_of"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Origin:
+    """All that it takes to make integer networks that differ in their methods alone.
+
+    Parameters
+    ----------
+    model : the float network.
+    images : where the calibration images come from.
+    ids : of the calibration images.
+    seed : that chose them.
+    observer : rule that turned what was seen into ranges.
+    calibration : the ranges.
+    """
+
+    model: FloatModel
+    images: ImageSet
+    ids: np.ndarray
+    seed: int
+    observer: str
+    calibration: Calibration
+
+    @classmethod
+    def calibrated(cls, model: FloatModel, images: ImageSet, ids: np.ndarray, seed: int,
+                   observer: str,
+                   progress: Callable[[int], None] = lambda images: None) -> "Origin":
+        """Calibrate on some images; `progress` is called with the number of images done."""
+        return cls(model, images, ids, seed, observer,
+                   calibrate(model, images.pixels[ids], observer, progress))
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Calibration images."""
+        return self.images.pixels[self.ids]
+
+    def network(self, methods: Mapping[str, str]) -> IntegerNetwork:
+        """Return the integer network with a unit for each layer, and its provenance."""
+        return export(self.model, self.calibration, methods, provenance_of(
+            self.model, self.images, self.ids, self.seed, self.observer))
+
+
+def origin_of(network: IntegerNetwork, checkpoint: Path | None = None, pretrained: bool = False,
+              progress: Callable[[int], None] = lambda images: None) -> Origin:
+    """Return what a network says that it was made from, after making it again.
+
+    Parameters
+    ----------
+    network : made by `vitrtl quantize`.
+    checkpoint, pretrained : where its float weights are, if they are not the shipped ones.
+    progress : called with the number of calibration images done.
+
+    Raises
+    ------
+    UserError
+        If weights or images are others, or today's export does not give the same integers.
+    """
+    says = network.provenance
+    weights, data = _of(says, "weights", str), _of(says, "data", str)
+    if weights != "shipped" and checkpoint is None and not pretrained:
+        raise UserError(f"float weights of {network.name} ({weights}) must be given: --checkpoint "
+                        "FILE or --pretrained")
+    model, images = build(network.name, checkpoint, pretrained), load(data)
+    if model.digest != _of(says, "weights_digest", str):
+        raise UserError(f"float weights must be those that {network.name} was made from "
+                        f"({weights}, {says['weights_digest']}), not {model.digest}")
+    if images.digest != _of(says, "data_digest", str):
+        raise UserError(f"{network.name} was calibrated on other images of the name {data}")
+    ids = np.array(_of(says, "calibration_images", list))
+    if ids.dtype.kind != "i" or not np.isin(ids, images.train).all():
+        raise UserError(f"calibration images of {network.name} must be of the training part of "
+                        f"{data}")
+    origin = Origin.calibrated(model, images, ids, _of(says, "seed", int),
+                               _of(says, "observer", str), progress)
+    again = origin.network(network.methods)
+    if again.digest != network.digest:
+        raise UserError(f"network {network.digest} cannot be made again from what it says, which "
+                        f"gives {again.digest} now: quantize anew")
+    return origin
+
+
+def _of(provenance: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = provenance.get(name)
+    if not isinstance(value, kind):
+        raise UserError(f"the network's provenance must have {name!r}: quantize anew")
+    return value

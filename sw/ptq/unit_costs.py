@@ -1,0 +1,109 @@
+"""What the units of a network cost, from the cost table and only if it is of today's gates."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+
+from vitrtl.sw.cost.table import CostError, CostRow, CostTable
+from vitrtl.sw.cost.target import Target
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.files import digest, json_text
+from vitrtl.sw.golden.unit import Spec
+
+__all__ = ["Total", "UnitCosts", "look_up", "resource_of"]
+
+Units = Mapping[str, Iterable[Spec]]
+"""Specs of each unit, by unit name, as `IntegerNetwork.units` gives them."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Total:
+    """Cost of a set of units, each built once however many layers use it.
+
+    Parameters
+    ----------
+    area : sum of the resource that compares units on the target.
+    resources : sum of each resource.
+    clock_mhz : of the slowest unit; None where no clock is measured.
+    """
+
+    area: int
+    resources: dict[str, int]
+    clock_mhz: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnitCosts:
+    """Rows of the cost table for one target.
+
+    Parameters
+    ----------
+    target : of all rows.
+    rows : by unit name and spec digest.
+    """
+
+    target: Target
+    rows: Mapping[tuple[str, str], CostRow]
+
+    @property
+    def digest(self) -> str:
+        """Checksum of the rows: equal costs, equal choice."""
+        return digest(*(json_text(dataclasses.asdict(self.rows[key])) for key in sorted(self.rows)))
+
+    def cost(self, unit: str, spec_digest: str, resource: str) -> int:
+        """Return how much of a resource a unit takes."""
+        return self.rows[unit, spec_digest].resources[resource]
+
+    def total(self, units: Units) -> Total:
+        """Return the cost of all these units together."""
+        rows = [self.rows[name, spec.digest] for name, specs in units.items() for spec in specs]
+        names = sorted({name for row in rows for name in row.resources})
+        clocks = [row.clock_mhz for row in rows if row.clock_mhz is not None]
+        return Total(area=sum(row.area for row in rows),
+                     resources={name: sum(row.resources[name] for row in rows) for name in names},
+                     clock_mhz=min(clocks, default=None))
+
+
+def look_up(table: CostTable, target: Target, units: Units,
+            checksum: Callable[[str, Spec, str], str], mend_all: str = "vitrtl cost",
+            progress: Callable[[int], None] = lambda units: None) -> UnitCosts:
+    """Find the row of every unit.
+
+    Parameters
+    ----------
+    table, target : where to look.
+    units : what is needed.
+    checksum : `checksum(unit, spec, device)` of the Verilog that would be built now.
+    mend_all : command that measures all of them.
+    progress : called with the number of units done.
+
+    Raises
+    ------
+    CostError
+        If a row is missing or of other gates; names the first one, and how many there are.
+    """
+    rows: dict[tuple[str, str], CostRow] = {}
+    refusals = []
+    for name, specs in sorted(units.items()):
+        for spec in specs:
+            try:
+                row = table.row(name, spec, target.name, checksum(name, spec, target.device))
+            except CostError as error:
+                refusals.append(str(error))
+            else:
+                rows[name, spec.digest] = row
+            progress(1)
+    if refusals:
+        count = len(refusals)
+        raise CostError(refusals[0] + (f"; {count} rows in all are missing or stale, `{mend_all}` "
+                                       "measures them" if count > 1 else ""))
+    return UnitCosts(target=target, rows=rows)
+
+
+def resource_of(target: Target, name: str | None) -> str:
+    """Return the resource that stands for cost: the target's area unless another is named."""
+    if name is None:
+        return target.area
+    if name not in target.resources:
+        raise UserError(f"cost on {target.name} must be one of {', '.join(target.resources)}, "
+                        f"not {name!r}")
+    return name

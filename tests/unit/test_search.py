@@ -1,0 +1,417 @@
+"""Sensitivity, costs, rules and the command that joins them, with an invented cost table."""
+
+import copy
+import csv
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from vitrtl.sw import assignment, data
+from vitrtl.sw import network as networks
+from vitrtl.sw.catalog import UNITS, methods_of, unit
+from vitrtl.sw.cli import main
+from vitrtl.sw.cost import suite
+from vitrtl.sw.cost.builds import default_builds
+from vitrtl.sw.cost.table import CostError, CostRow, CostTable, load_table
+from vitrtl.sw.cost.target import load_target
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.network import IntegerNetwork
+from vitrtl.sw.ptq import show
+from vitrtl.sw.ptq.calibration import calibrate
+from vitrtl.sw.ptq.comparison import Reference, shared_units, single_method_choices
+from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
+from vitrtl.sw.ptq.models import FloatModel
+from vitrtl.sw.ptq.origin import origin_of
+from vitrtl.sw.ptq.quantize import quantize, resolve_methods
+from vitrtl.sw.ptq.search import (
+    METRICS,
+    RULES,
+    choose,
+    counts,
+    differing,
+    layers_in,
+    rule_of,
+    score,
+)
+from vitrtl.sw.ptq.sensitivity import CandidateNetworks, Sensitivity, measure
+from vitrtl.sw.ptq.unit_costs import look_up, resource_of
+
+TARGET = load_target("ecp5-85k")
+AREAS = {"softmax_shiftmax": 500, "softmax_iexp": 400, "gelu_shiftgelu": 900,
+         "gelu_shiftgelu_elem": 300, "gelu_ierf": 100, "layernorm_newton": 700,
+         "requantize": 200, "matmul": 2000}
+"""Invented, so that no test depends on what was measured."""
+
+
+def checksum(name, spec, device) -> str:
+    """Stand in for the checksum of generated Verilog, which takes seconds a unit."""
+    return f"{name} {spec.digest} {device}"
+
+
+def cost_row(build, **changes) -> CostRow:
+    """Return an invented row of the cost table."""
+    entry, area = UNITS[build.unit], AREAS[build.unit]
+    resources = {name: 1 for name in TARGET.resources} | {"lut4eq": area, "dsp": area // 100}
+    row = CostRow(
+        unit=entry.name, operator=entry.operator, method=entry.method, spec=build.spec.asdict(),
+        spec_digest=build.spec.digest, target=TARGET.name, part=TARGET.part, speed_grade="6",
+        clock_mhz=100.0 + area, clock_mhz_seeds={"1": 100.0 + area}, area=area,
+        area_unit=TARGET.area, resources=resources, latency_fixed=1, latency_per_beat=0,
+        interval_min=1, cycles="1 + N", tools={},
+        verilog=checksum(build.unit, build.spec, TARGET.device))
+    return dataclasses.replace(row, **changes)
+
+
+@pytest.fixture
+def table() -> CostTable:
+    return CostTable(tuple(cost_row(build) for build in default_builds()))
+
+
+@pytest.fixture
+def costs(table, network):
+    candidates = {entry.name: [entry.golden.spec()] for operator in ("softmax", "gelu")
+                  for entry in methods_of(operator)}
+    return look_up(table, TARGET, {**network.units, **candidates}, checksum)
+
+
+def record(layer, name, **changes) -> Sensitivity:
+    """Return an invented measurement."""
+    entry = UNITS[name]
+    values = {"layer": layer, "operator": entry.operator, "unit": name,
+              "spec_digest": entry.golden.spec().digest, "in_scale": 0.1, "rows": 1,
+              "row_length": 8, "asqnr_in": 60.0, "asqnr_out": 50.0, "sqnr_diff": 10.0,
+              "sqnr": 25.0, "perturbation_mean": 1e-3, "perturbation_sum": 1e-2}
+    return Sensitivity(**(values | changes))
+
+
+@pytest.fixture
+def scored(costs):
+    """Return one layer that each rule sees otherwise, and one without a choice."""
+    return score([
+        record("a", "gelu_shiftgelu", sqnr=35.0, perturbation_mean=1e-4, asqnr_out=40.0),
+        record("a", "gelu_shiftgelu_elem", sqnr=30.0, perturbation_mean=3e-4, sqnr_diff=2.0),
+        record("a", "gelu_ierf", sqnr=10.0, perturbation_mean=3e-2, asqnr_out=55.0),
+        record("b", "layernorm_newton")], costs, "lut4eq")
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+def test_each_rule_takes_what_it_says(scored):
+    chosen = {name: choose(scored, rule)["a"] for name, rule in RULES.items()}
+    assert chosen == {"omega": "gelu_shiftgelu_elem", "sqnr": "gelu_ierf",
+                      "sqnr_diff": "gelu_shiftgelu_elem", "argmax_q": "gelu_shiftgelu",
+                      "argmin_c": "gelu_ierf"}
+    assert set(METRICS) <= set(RULES)
+
+
+def test_layer_with_one_candidate_takes_it(scored):
+    assert {choose(scored, rule)["b"] for rule in RULES.values()} == {"layernorm_newton"}
+    assert [c.perturbation_norm for c in scored][3:] == [1.0]
+
+
+def test_cost_and_perturbation_are_normalized_by_the_largest_of_the_layer(scored):
+    of_layer = layers_in(scored)["a"]
+    assert [c.cost_norm for c in of_layer] == pytest.approx([1, 1 / 3, 1 / 9])
+    assert [c.perturbation_norm for c in of_layer] == pytest.approx([1 / 300, 1 / 100, 1])
+
+
+def test_cost_is_the_resource_that_is_named(costs):
+    (candidate,) = score([record("a", "gelu_shiftgelu")], costs, "dsp")
+    assert candidate.cost == 9
+
+
+def test_equals_are_decided_by_the_order_of_the_catalogue(costs):
+    scored = score([record("a", "softmax_shiftmax"), record("a", "softmax_iexp")], costs, "ff")
+    assert {choose(scored, rule)["a"] for rule in RULES.values()} == {"softmax_shiftmax"}
+
+
+def test_counts_and_differences():
+    one, other = {"a": "x", "b": "x", "c": "y"}, {"a": "x", "b": "y", "c": "y"}
+    assert counts(one) == {"x": 2, "y": 1}
+    assert differing(one, other) == ["b"]
+
+
+def test_text_says_how_often_omega_differs(scored):
+    assert show.comparison_text(scored, "lut4eq") == (
+        "Omega's choice differs from the least lut4eq in 1 and from the highest SQNR in 1 of the 1 "
+        "layers that have a choice. 1 layers have one method and thus no choice.")
+
+
+def test_text_names_the_operators_that_need_several_units():
+    assert show.several_units_text({"a": "gelu_ierf", "b": "layernorm_newton"}) is None
+    assert "softmax (shiftmax, iexp)" in show.several_units_text(
+        {"a": "softmax_iexp", "b": "softmax_shiftmax", "c": "gelu_ierf"})
+
+
+def test_unknown_metric_and_resource_are_refused():
+    with pytest.raises(UserError, match="^metric must be one of omega, sqnr, sqnr_diff, not 'x'$"):
+        rule_of("x")
+    with pytest.raises(UserError, match="^cost on ecp5-85k must be one of lut4eq, .*, not 'gates'"):
+        resource_of(TARGET, "gates")
+    assert resource_of(TARGET, None) == "lut4eq" and resource_of(TARGET, "dsp") == "dsp"
+
+
+# --- costs ----------------------------------------------------------------------------------------
+
+def test_each_unit_counts_once(costs, network):
+    total = costs.total(network.units)
+    assert total.area == 500 + 300 + 700 + 2 * 200 + 2000 == total.resources["lut4eq"]
+    assert total.resources["ff"] == 6 and total.clock_mhz == 300.0
+    assert costs.total(shared_units(network)).area == 2400
+
+
+def test_missing_row_names_what_measures_it(table, network):
+    kept = CostTable(tuple(row for row in table.rows if row.unit != "matmul"))
+    digest = unit("matmul").golden.spec().digest
+    with pytest.raises(CostError, match=f"^the cost table has no row for matmul spec {digest} on "
+                                        "ecp5-85k: `vitrtl cost matmul --target ecp5-85k` "
+                                        "measures it$"):
+        look_up(kept, TARGET, network.units, checksum)
+
+
+def test_several_missing_rows_are_counted(network):
+    with pytest.raises(CostError, match="; 6 rows in all are missing or stale, `make everything` "
+                                        "measures them$"):
+        look_up(CostTable(), TARGET, network.units, checksum, "make everything")
+
+
+def test_row_of_other_gates_is_refused():
+    spec = unit("gelu_ierf").golden.spec()
+    stale = CostTable(tuple(cost_row(build) for build in default_builds(["gelu_ierf"])))
+    wanted = (f"^the cost table's row for gelu_ierf spec {spec.digest} on ecp5-85k is stale, its "
+              r"Verilog is .*, not [0-9a-f]{16}: `vitrtl cost gelu_ierf --target ecp5-85k` "
+              "measures it$")
+    with pytest.raises(CostError, match=wanted):
+        look_up(stale, TARGET, {"gelu_ierf": [spec]}, suite.verilog_checksum)
+
+
+def test_digest_follows_the_costs(table, network, costs):
+    row = table.rows[0]
+    changed = table.updated([dataclasses.replace(row, area=row.area + 1)])
+    candidates = {name: [unit(name).golden.spec()] for name in AREAS}
+    units = {**candidates, **network.units}
+    assert look_up(table, TARGET, units, checksum).digest == costs.digest
+    assert look_up(changed, TARGET, units, checksum).digest != costs.digest
+
+
+def test_shipped_table_has_every_row_that_the_default_network_needs():
+    table = load_table()
+    for build in default_builds():
+        assert table.row(build.unit, build.spec, TARGET.name).area > 0
+
+
+# --- sensitivity ----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def pixels(digits):
+    return digits.pixels[digits.calibration(8, seed=0)]
+
+
+@pytest.fixture(scope="module")
+def candidates(float_model, calibration):
+    return CandidateNetworks(float_model, calibration, resolve_methods(float_model, {}, {}))
+
+
+@pytest.fixture(scope="module")
+def records(candidates, pixels):
+    return measure(candidates, pixels)
+
+
+def test_every_candidate_of_every_layer_is_measured(records, float_model):
+    expected = [(layer.name, entry.name) for layer in layers_of(float_model)
+                for entry in methods_of(layer.operator)]
+    assert [(r.layer, r.unit) for r in records] == expected
+    for r in records:
+        assert r.sqnr_diff == pytest.approx(r.asqnr_in - r.asqnr_out, abs=1e-3)
+        assert r.perturbation_sum == pytest.approx(r.perturbation_mean * r.rows * r.row_length,
+                                                   rel=1e-4)
+
+
+def test_measuring_again_gives_the_same_numbers(candidates, pixels, records):
+    done = []
+    assert measure(candidates, pixels, done.append) == records
+    assert sum(done) == len(pixels) * len(candidates.distinct)
+
+
+def test_candidates_share_the_network_of_the_base(candidates, float_model):
+    assert len(candidates.distinct) == 4
+    assert candidates.by_unit["gelu_ierf"].methods == resolve_methods(
+        float_model, {"gelu": "gelu_ierf"}, {})
+    assert set(candidates.units) == set(UNITS)
+
+
+def test_input_of_the_first_softmax_does_not_depend_on_its_method(records):
+    first = [r for r in records if r.layer == "blocks.0.attn.softmax"]
+    assert first[0].asqnr_in == first[1].asqnr_in and first[0].asqnr_out != first[1].asqnr_out
+
+
+def test_method_alone_is_the_golden_function_on_the_rounded_float_input(
+        candidates, records, float_model, pixels):
+    network = candidates.by_unit["gelu_ierf"]
+    name = "blocks.1.mlp.gelu"
+    node, (result,) = network.node(name), [r for r in records
+                                           if (r.layer, r.unit) == (name, "gelu_ierf")]
+    x, y = next((x.double().numpy(), y.double().numpy()) for layer, x, y in
+                FloatGraph(float_model).layer_values(pixels) if layer.name == name)
+    scale = float(network.values[node.inputs[0]].scale[0])
+    codes = np.clip(np.rint(x / scale), -128, 127).astype(np.int64)
+    out = unit("gelu_ierf").golden.function(codes, node.spec, node.unit_constants)
+    error = y - network.values[name].real(out)
+    assert result.perturbation_mean == pytest.approx(np.mean(error ** 2), rel=1e-5)
+    assert result.sqnr == pytest.approx(10 * np.log10(np.mean(y ** 2) / np.mean(error ** 2)),
+                                        rel=1e-5)
+
+
+def test_beta_that_the_next_layer_adds_is_no_error(float_model, pixels):
+    module = copy.deepcopy(float_model.module)
+    with torch.no_grad():
+        module.blocks[0].norm1.weight[0], module.blocks[0].norm1.bias[0] = 0.0, 1.5
+    model = FloatModel("changed", module, float_model.mean, float_model.std, "changed")
+    changed = CandidateNetworks(model, calibrate(model, pixels, "minmax"),
+                                resolve_methods(model, {}, {}))
+    result = measure(changed, pixels[:2])[0]
+    assert result.layer == "blocks.0.norm1" and result.sqnr > 45
+
+
+# --- comparison -----------------------------------------------------------------------------------
+
+def test_single_method_networks_are_all_combinations(float_model):
+    choices = single_method_choices(layers_of(float_model))
+    assert len(choices) == 2 * 3 * 1
+    assert choices["iexp + ierf + newton"]["blocks.3.mlp.gelu"] == "gelu_ierf"
+
+
+def test_evaluation_is_against_the_float_network(float_model, network, digits, costs):
+    test = digits.test[:40]
+    reference = Reference.of(float_model, digits.pixels[test], digits.labels[test])
+    done = []
+    result = reference.evaluate("name", network, costs, done.append)
+    assert sum(done) == 40 and result.network_digest == network.digest
+    assert result.accuracy >= reference.accuracy - 0.05 and result.agreement >= 0.95
+    assert 0 < result.logit_error < 0.1
+    assert result.nonlinear.area == 1500 and result.total.area == 3900
+
+
+# --- origin ---------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def small(float_model, digits):
+    """Return a network of few calibration images."""
+    return quantize(float_model, digits, count=4, seed=3, observer="minmax")
+
+
+def altered(network, **provenance) -> IntegerNetwork:
+    """Return a network that says something else of its making."""
+    return dataclasses.replace(network, provenance={**network.provenance, **provenance})
+
+
+def test_network_is_made_again_from_what_it_says(small):
+    origin = origin_of(small)
+    assert (origin.seed, origin.observer, len(origin.ids)) == (3, "minmax", 4)
+    assert origin.network(small.methods).digest == small.digest
+
+
+@pytest.mark.parametrize("provenance, message", [
+    ({"weights_digest": "0"}, r"^float weights must be those that digits_vit was made from \(sh"),
+    ({"weights": "my.safetensors"}, r"^float weights of digits_vit \(my.safetensors\) must be giv"),
+    ({"data_digest": "0"}, "^digits_vit was calibrated on other images of the name digits$"),
+    ({"data": "cats"}, "^data set must be one of digits, not 'cats'$"),
+    ({"calibration_images": ["a"]}, "^calibration images of digits_vit must be of the training"),
+    ({"observer": "percentile"}, "^network .* cannot be made again from what it says, which gives"),
+    ({"seed": None}, "^the network's provenance must have 'seed': quantize anew$"),
+])
+def test_network_that_was_made_otherwise_is_refused(small, provenance, message):
+    with pytest.raises(UserError, match=message):
+        origin_of(altered(small, **provenance))
+
+
+# --- command --------------------------------------------------------------------------------------
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch, table, digits):
+    """Search on few images with the invented cost table; return the arguments that this takes."""
+    few = dataclasses.replace(digits, test=digits.test[:24])
+    monkeypatch.setattr(data, "load", lambda name: few)
+    monkeypatch.setattr(suite, "verilog_checksum", checksum)
+    path, _ = table.save(tmp_path / "costs")
+    return ["search", "--costs", str(path), "--out", str(tmp_path / "out"), "--images", "4"]
+
+
+def test_command_writes_what_it_prints_and_the_same_again(quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(quick) == 0
+    printed = capsys.readouterr().out
+    assert "Omega's choice differs from the least lut4eq in" in printed
+    assert "mix by omega" in printed and "float accuracy" in printed
+    for name in ("shiftmax + shiftgelu + newton", "iexp + ierf + newton"):
+        assert name in printed
+
+    chosen = assignment.load(out / "assignment.json")
+    kept = networks.load(out / "network")
+    assert kept.methods == chosen.layers and chosen.provenance["network_digest"] == kept.digest
+    assert chosen.provenance["metric"] == "omega" and chosen.provenance["target"] == "ecp5-85k"
+
+    found = json.loads((out / "sensitivity.json").read_text())
+    for layer, name in chosen.layers.items():
+        of_layer = [r for r in found["records"] if r["layer"] == layer]
+        best = max(of_layer, key=lambda r: r["omega"])
+        assert best["unit"] == name and "omega" in best["chosen_by"]
+    with (out / "sensitivity.csv").open(newline="") as file:
+        assert [r["unit"] for r in csv.DictReader(file)] == [r["unit"] for r in found["records"]]
+
+    compared = json.loads((out / "networks.json").read_text())
+    assert [r["name"] for r in compared["records"]][0] == "mix by omega"
+    assert len(compared["records"]) == 7 and compared["test_images"] == 24
+    assert compared["records"][0]["network_digest"] == kept.digest
+
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.rglob("*") if p.is_file()}
+    assert len(before) == 7
+    assert main(quick) == 0
+    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before}
+
+
+def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitrtl.sw.ptq.origin.load", data.load)
+    assert main([*quick, "--metric", "sqnr_diff", "--cost", "dsp"]) == 0
+    first = assignment.load(tmp_path / "out" / "assignment.json")
+    again = [*quick[:3], "--out", str(tmp_path / "again"), "--network",
+             str(tmp_path / "out" / "network")]
+    assert main(again) == 0
+    second = assignment.load(tmp_path / "again" / "assignment.json")
+    assert second.provenance["searched_digest"] == first.provenance["network_digest"]
+    assert first.provenance["cost"] == "dsp" and first.provenance["metric"] == "sqnr_diff"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--metric", "best"], r"metric must be one of omega, sqnr, sqnr_diff, not 'best'"),
+    (["--target", "virtex"], r"target must be one of .*, not 'virtex'"),
+    (["--cost", "gates"], r"cost on ecp5-85k must be one of .*, not 'gates'"),
+    (["--costs", "nothing.json"], r"there is no file nothing\.json"),
+    (["no_such_vit"], r"model must be digits_vit or a name of timm\.list_models\(\), not 'no_.*'"),
+    (["--images", "0"], r"calibration images must be 1\.\.1257 .*, not 0"),
+    (["--observer", "guess"], r"observer must be one of minmax, percentile, mse, not 'guess'"),
+    (["--network", "nothing"], r"--network says by itself what it was made from: without --images"),
+    (["--target", "xc7"], r"the cost table has no row for .* on xc7: .*"),
+])
+def test_wrong_arguments_are_one_line_and_leave_nothing(quick, tmp_path, capsys, arguments,
+                                                        message):
+    assert main([*quick, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(f"vitrtl search: {message}\n", error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_network_and_model_beside_a_network(capsys, tmp_path, quick):
+    base = quick[:5]
+    assert main([*base, "--network", str(tmp_path / "nothing")]) == 2
+    assert "there is no file" in capsys.readouterr().err
+    assert main([*base, "digits_vit", "--network", str(tmp_path)]) == 2
+    assert "--network says by itself what it was made from: without MODEL" in (
+        capsys.readouterr().err)
+    (tmp_path / "file").write_text("")
+    assert main([*base[:3], "--out", str(tmp_path / "file")]) == 2
+    assert "--out must be a folder" in capsys.readouterr().err
