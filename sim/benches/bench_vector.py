@@ -61,6 +61,14 @@ def prepare(kind: str, order: str) -> tuple[list[Case], int, int]:
     return cases, number, beats
 
 
+@functools.cache
+def wanted(kind: str, order: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return flags, elements and masks of all beats to expect."""
+    parts = [expected_beats(case, SPEC.lanes) for case in prepare(kind, order)[0]]
+    flags, elements, keep = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return flags, elements, keep
+
+
 async def play_and_compare(dut: SimHandleBase, test: str, kind: str, order: str = "stream",
                            source: str = "none", sink: str = "none") -> Outcome:
     """Play all cases of a kind and compare every element, mask and row boundary."""
@@ -69,8 +77,7 @@ async def play_and_compare(dut: SimHandleBase, test: str, kind: str, order: str 
     flags, elements, keep = unpack_beats(JOB.folder / f"out_{number}.bin",
                                          vector_fields(SPEC.lanes, SPEC.out_format),
                                          SPEC.out_format)
-    parts = [expected_beats(case, SPEC.lanes) for case in cases]
-    want_flags, want, want_keep = (np.concatenate(part) for part in zip(*parts, strict=True))
+    want_flags, want, want_keep = wanted(kind, order)
     used = want_keep.astype(bool)
     got = elements[used]
     mismatches = int(np.count_nonzero(got != want[used]))

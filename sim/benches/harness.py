@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, Timer
 
@@ -72,7 +71,6 @@ def current_job() -> Job:
 async def start(dut: SimHandleBase, script: int, expected_beats: int, source: str = "none",
                 sink: str = "none") -> None:
     """Reset everything and let the player go."""
-    Clock(dut.clk, 2, unit="step").start()
     dut.rst.value = 1
     dut.start.value = 0
     dut.script.value = script

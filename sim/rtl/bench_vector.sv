@@ -5,9 +5,11 @@
 //
 // Defined from outside: UNIT (module under test), LANES, IN_WIDTH, OUT_WIDTH, ADDRESS_WIDTH,
 // DATA_WIDTH, and KEEP where the unit has several lanes.
-module bench_vector (
-    input logic clk /*verilator public_flat_rw*/
-);
+module bench_vector;
+    // The clock runs in here: from outside, each edge would be a call.
+    logic clk /*verilator public_flat_rd*/ = 0;
+    always #1 clk = !clk;
+
     localparam int unsigned IN_BITS     = `LANES * `IN_WIDTH;
     localparam int unsigned OUT_BITS    = `LANES * `OUT_WIDTH;
     localparam int unsigned ROW_BITS    = IN_BITS + `LANES + 2;

@@ -1,6 +1,7 @@
 """`vitrtl sim`: the gates against the golden model, bit for bit."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     failed = [result for result in results if not result.passed]
     if args.waves:
         for result in results:
-            path = result.job.waveform
+            path = Path(os.path.relpath(result.job.waveform))
             if path.is_file():
                 console.print(f"waveform: {path} ({path.stat().st_size / 1e6:.1f} MB); open it "
                               f"with `surfer {path}` or `gtkwave {path}`", soft_wrap=True)

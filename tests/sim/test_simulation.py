@@ -168,10 +168,8 @@ def test_interrupted_simulation_resumes(vectors, simulate, build, tmp_path):
                str(tmp_path), "--build", str(build), "--device", "generic", "--seed", "7"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:
-        running = [build / "jobs" / f"{path.stem}.generic" / "vectors.npz"
-                   for path in folder.glob("*.npz")]
-        begin = time.time()
-        while not all(path.is_file() and path.stat().st_mtime > begin for path in running):
+        running = [build / "jobs" / f"{path.stem}.generic.json" for path in folder.glob("*.npz")]
+        while not all(path.is_file() and "\"seed\": 7" in path.read_text() for path in running):
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
