@@ -34,7 +34,6 @@ class Tools:
         ToolError
             If the tool fails, or was stopped.
         """
-        # A session of its own, because an interrupt is ours to handle, once.
         start = f"import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
         with log.open("wb") as output:
             with self._lock:
@@ -42,8 +41,7 @@ class Tools:
                     raise ToolError("stopped")
                 process = subprocess.Popen(
                     [sys.executable, "-P", "-c", start, *arguments], cwd=folder,
-                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    start_new_session=True)
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
                 self._processes.add(process)
             try:
                 status = process.wait()
