@@ -15,6 +15,7 @@ from vitrtl.sw.catalog import UNITS, unit
 from vitrtl.sw.cost.table import CostTable, load_table
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.unit import VectorSpec
+from vitrtl.sw.ptq.search import RULES
 
 __all__ = ["Sources", "refresh"]
 
@@ -121,9 +122,28 @@ def simulation(sources: Sources) -> str | None:
           str(r["latency"])] for r in records])
 
 
+def search(sources: Sources) -> str | None:
+    """What `make search` found: layers by method and rule, and the networks side by side."""
+    found, compared = (sources.read(f"search/{name}.json") for name in ("sensitivity", "networks"))
+    if found is None or compared is None:
+        return None
+    records = found["records"]
+    units = list(dict.fromkeys(r["unit"] for r in records))
+    counts = [[rule.doc, *(str(sum(r["unit"] == unit_name and name in r["chosen_by"]
+                                   for r in records)) for unit_name in units)]
+              for name, rule in RULES.items()]
+    networks = [[r["name"], f"{r['accuracy']:.2%}", f"{r['logit_error']:.2%}",
+                 f"{r['nonlinear_area']:,}", f"{r['area']:,}", f"{r['ff']:,}", str(r["dsp"]),
+                 str(r["bram"])] for r in compared["records"]]
+    area = f"{found['area_unit']} on {found['target']}"
+    return (_table(["layers that take", *(f"`{name}`" for name in units)], counts) + "\n" + _table(
+        [f"network (float accuracy {compared['float_accuracy']:.2%})", "accuracy", "logit error",
+         f"non-linear units, {area}", f"all units, {area}", "FF", "DSP", "BRAM"], networks))
+
+
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
-    "simulation": simulation,
+    "simulation": simulation, "search": search,
 }
 
 

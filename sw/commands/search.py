@@ -112,9 +112,9 @@ def run(args: argparse.Namespace) -> int:
     written = write_all(args.out, {
         "network": chosen.name, "network_digest": chosen.digest,
         "searched_digest": origin.network(base).digest, "metric": args.metric,
-        "target": target.name, "cost": resource, "costs_digest": costs.digest,
-        "images": len(origin.pixels), "made_from": dict(chosen.provenance)},
-        choice, scored, evaluations, reference)
+        "target": target.name, "area_unit": target.area, "cost": resource,
+        "costs_digest": costs.digest, "images": len(origin.pixels),
+        "made_from": dict(chosen.provenance)}, choice, scored, evaluations, reference)
 
     console.print(show.candidate_table(scored, choice, resource))
     console.print(show.choice_table(scored, args.metric))
