@@ -302,9 +302,16 @@ def _record(job: Job, vector_set: vectors.VectorSet, verilog: Verilog,
         "elements_per_cycle": round(rate["values"] / rate["cycles"], 4) if rate else None,
         "latency": f"{fixed} + {per_beat} B" if per_beat else str(fixed),
         "interval_min": verilog.timing["interval_min"],
-        "utilization": {m["kind"]: m["utilization"] for m in measured.values()
-                        if "utilization" in m and m["kind"].startswith("timing")} or None,
+        "utilization": _utilization(measured),
     }
+
+
+def _utilization(measured: dict[str, Any]) -> dict[str, float] | None:
+    """Return useful products per multiplier and cycle, by what was multiplied, without pauses."""
+    shares = {m["kind"].removeprefix("timing "): m["utilization"] for m in measured.values()
+              if "utilization" in m and m["source"] == m["sink"] == "none"
+              and m["kind"].startswith(("timing", "network"))}
+    return shares or None
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         write_summary(results, args.build)
         console.print(summary_table(results))
         for shape, share in utilizations(results):
-            console.print(f"matmul utilization over all of {shape}: {100 * share:.2f} %")
+            what = "the network's products" if shape == "network" else shape
+            console.print(f"matmul utilization, all of {what}: {100 * share:.2f} %")
     for result in failed:
         for line in result.failures:
             console.print(f"FAILED {result.job.name}: {line}", soft_wrap=True, markup=False,
@@ -83,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def utilizations(results: list) -> list[tuple[str, float]]:
-    """Return shape and utilization of the timed multiplications, once each."""
+    """Return what was multiplied, and the utilization, once each."""
     found = {}
     for result in results:
         for name, share in ((result.record or {}).get("utilization") or {}).items():
-            found[name.removeprefix("timing ")] = share
+            found[name] = share
     return sorted(found.items())
