@@ -107,13 +107,14 @@ class MatMul(wiring.Component):
         m.d.sync += room.eq(queue.level < queue.depth - stages - 4)
 
         # Which pass over the inner dimension this is, and whether anything is in flight.
-        transfer, idle = Signal(), Signal()
+        transfer, idle = Signal(), Signal(init=1)
         gate = RowGate(m, transfer, self.a.payload.last)
         config = ConfigBank(m, spec, self.c, idle)
         inner_tiles = config.scalar("inner_tiles")
         tile = Signal.like(inner_tiles)
-        opening, closing = Signal(), Signal()
-        m.d.comb += [opening.eq(tile == 0), closing.eq(tile + 1 == inner_tiles)]
+        # Known well before the next pass, which has to wait for its weights.
+        opening, closing = Signal(init=1), Signal()
+        m.d.sync += [opening.eq(tile == 0), closing.eq(tile + 1 == inner_tiles)]
         with m.If(gate.ends):
             m.d.sync += tile.eq(Mux(closing, 0, tile + 1))
 
@@ -164,8 +165,8 @@ class MatMul(wiring.Component):
         for _ in range(stages):
             valid.append(pipe.reg(valid[-1], reset_less=False))
         summed = pipe.reg(tag, array.latency)
-        busy = gate.in_row | Cat(*valid[1:]).any() | loaded | (index != 0)
-        m.d.comb += idle.eq(opening & ~busy)
+        busy = gate.in_row | Cat(*valid).any() | loaded | array.load | (index != 0)
+        m.d.sync += idle.eq((tile == 0) & ~busy)
 
         # Accumulate: memory, its register, adder.
         store = block_memory(spec.out_format.width * spec.columns, spec.longest_pass)
