@@ -112,11 +112,18 @@ class MatMul(wiring.Component):
         config = ConfigBank(m, spec, self.c, idle)
         inner_tiles = config.scalar("inner_tiles")
         tile = Signal.like(inner_tiles)
-        # Known well before the next pass, which has to wait for its weights.
         opening, closing = Signal(init=1), Signal()
-        m.d.sync += [opening.eq(tile == 0), closing.eq(tile + 1 == inner_tiles)]
+        # What the next pass will be is worked out during this one; two passes begin further apart
+        # than that takes.
+        tile_next, closing_next = Signal.like(tile), Signal()
+        m.d.sync += [
+            tile_next.eq(Mux(closing, 0, tile + 1)),
+            closing_next.eq(tile_next + 1 == inner_tiles),
+        ]
         with m.If(gate.ends):
-            m.d.sync += tile.eq(Mux(closing, 0, tile + 1))
+            m.d.sync += [tile.eq(tile_next), opening.eq(closing), closing.eq(closing_next)]
+        with m.Elif(idle):
+            m.d.sync += closing.eq(inner_tiles == 1)
 
         # Load the next tile; once its pass has begun, wait until the wave is through.
         loaded = Signal()
@@ -166,7 +173,7 @@ class MatMul(wiring.Component):
             valid.append(pipe.reg(valid[-1], reset_less=False))
         summed = pipe.reg(tag, array.latency)
         busy = gate.in_row | Cat(*valid).any() | loaded | array.load | (index != 0)
-        m.d.sync += idle.eq((tile == 0) & ~busy)
+        m.d.sync += idle.eq(opening & ~busy)
 
         # Accumulate: memory, its register, adder.
         store = block_memory(spec.out_format.width * spec.columns, spec.longest_pass)
