@@ -1,9 +1,9 @@
 """Run-time constants of a unit: the registers and memories behind its configuration stream."""
 
 from amaranth.hdl import Module, Signal, Value
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
 
-from vitrtl.hw.block_memory import block_memory
+from vitrtl.hw.block_memory import BlockMemory
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.unit import Spec
 
@@ -40,26 +40,24 @@ class ConfigBank:
             self.m.d.sync += value.eq(self.port.payload.data)
         return value
 
-    def memory(self, name: str, lanes: int = 1) -> list[memory.ReadPort]:
-        """Return one read port per lane of a register with a word per channel.
+    def memory(self, name: str, lanes: int = 1) -> list[BlockMemory]:
+        """Return one memory per lane of a register with a word per channel, to read from.
 
-        Word `lanes * i + l` is at address i of lane l.  Latency: 1 cycle in which `en` is high.
+        Word `lanes * i + l` is at address i of lane l.
         """
         register = self._registers[name]
         lane_bits = (lanes - 1).bit_length()
         span_bits = (register.depth - 1).bit_length()
         address = self.port.payload.address
         hit = address[span_bits:] == register.address >> span_bits
-        ports = []
+        stores = []
         for lane in range(lanes):
-            store = block_memory(shape_of(register.format), -(-register.depth // lanes))
+            store = BlockMemory(register.format.width, -(-register.depth // lanes))
             self.m.submodules[f"config_{name}_{lane}"] = store
-            write = store.write_port()
             self.m.d.comb += [
-                write.en.eq(self.write & hit & (address[:lane_bits] == lane)),
-                write.addr.eq(address[lane_bits:span_bits]),
-                write.data.eq(self.port.payload.data),
+                store.w_en.eq(self.write & hit & (address[:lane_bits] == lane)),
+                store.w_addr.eq(address[lane_bits:span_bits]),
+                store.w_data.eq(self.port.payload.data),
             ]
-            ports.append(store.read_port())
-        return ports
-
+            stores.append(store)
+        return stores

@@ -110,11 +110,12 @@ class NewtonLayerNorm(wiring.Component):
         mean = pipe.reg(means.r_data).as_signed()
         factor = pipe.reg(factors.o.payload)
         biases = config.memory("bias", lanes)
-        address = Signal(len(biases[0].addr))
+        address = Signal(len(biases[0].r_addr))
         with m.If(emit.takes):
             m.d.sync += address.eq(Mux(emit.ends, 0, address + 1))
-        for port in biases:
-            m.d.comb += [port.addr.eq(pipe.reg(address, 2)), port.en.eq(pipe.advance)]
+        for store in biases:
+            m.d.comb += [store.r_addr.eq(pipe.reg(address, 2)), store.r_en.eq(pipe.advance),
+                         store.o_en.eq(pipe.advance)]
 
         def lane(index: int) -> Value:
             # Stage 1: element, mean and factor into registers.
@@ -125,7 +126,7 @@ class NewtonLayerNorm(wiring.Component):
             z = (pipe.multiply_wide(deviation, factor) >> 1)[:31].as_signed()
             # Stage 5: bias.
             total = Signal(shape_of(spec.out_format))
-            m.d.comb += total.eq(z + pipe.reg(biases[index].data))
+            m.d.comb += total.eq(z + biases[index].o_data.as_signed())
             return pipe.reg(total)
 
         emit.finish(self.OUT_STAGES, lane)

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from vitrtl.hw.block_memory import block_memory
+from vitrtl.hw.block_memory import BlockMemory
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.row import RowBuffer, RowGate
@@ -175,12 +175,11 @@ class MatMul(wiring.Component):
         busy = gate.in_row | Cat(*valid).any() | loaded | array.load | (index != 0)
         m.d.sync += idle.eq(opening & ~busy)
 
-        # Accumulate: memory, its register, adder.
-        store = block_memory(spec.out_format.width * spec.columns, spec.longest_pass)
+        # Accumulate: memory (2), adder.
+        store = BlockMemory(width * spec.columns, spec.longest_pass)
         m.submodules.accumulators = store
-        read, write = store.read_port(), store.write_port()
-        m.d.comb += [read.en.eq(1), read.addr.eq(summed[:len(row)])]
-        before = pipe.reg(read.data)
+        m.d.comb += [store.r_en.eq(1), store.o_en.eq(1), store.r_addr.eq(summed[:len(row)])]
+        before = store.o_data
         sums = pipe.reg(array.sums, 2)
         tag_out = pipe.reg(summed, 2)
         fresh, emits, last = tag_out[-3], tag_out[-2], tag_out[-1]
@@ -192,9 +191,9 @@ class MatMul(wiring.Component):
             m.d.comb += total.eq(base + addend.as_signed())
             totals.append(pipe.reg(total))
         m.d.comb += [
-            write.en.eq(valid[-1]),
-            write.addr.eq(pipe.reg(tag_out[:len(row)])),
-            write.data.eq(Cat(*totals)),
+            store.w_en.eq(valid[-1]),
+            store.w_addr.eq(pipe.reg(tag_out[:len(row)])),
+            store.w_data.eq(Cat(*totals)),
         ]
 
         # Results leave during the last pass.

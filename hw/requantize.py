@@ -20,7 +20,7 @@ class Requantize(Elementwise):
 
     Latency
     -------
-    7 cycles: memory, its register, bias and product (3), shift, rounding with saturation.
+    7 cycles: memory (2), bias and product (3), shift, rounding with saturation.
     """
 
     STAGES = 7
@@ -33,18 +33,18 @@ class Requantize(Elementwise):
         per_channel = config.scalar("per_channel")
 
         # The beat's place in its row addresses the constants.
-        address = Signal(len(bias[0].addr))
+        address = Signal(len(bias[0].r_addr))
         place = Signal.like(address)
         m.d.comb += place.eq(Mux(row_start | ~per_channel, 0, address))
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += address.eq(place + 1)
-        for port in (*bias, *factor):
-            m.d.comb += [port.addr.eq(place), port.en.eq(pipe.advance)]
+        for store in (*bias, *factor):
+            m.d.comb += [store.r_addr.eq(place), store.r_en.eq(pipe.advance),
+                         store.o_en.eq(pipe.advance)]
 
         def lane(index: int, x: Value) -> Value:
-            # Stages 1 and 2: constants out of the memory and into a register.
-            bias_reg = pipe.reg(bias[index].data)
-            factor_reg = pipe.reg(factor[index].data)
+            # Stages 1 and 2: constants out of the memory.
+            bias_reg, factor_reg = bias[index].o_data.as_signed(), factor[index].o_data
             x_reg = pipe.reg(x, 2)
 
             # Stages 3 to 5: the adder feeds the multiplier's input registers.

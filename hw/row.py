@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from vitrtl.hw.block_memory import block_memory
+from vitrtl.hw.block_memory import BlockMemory
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.unit import VectorSpec
@@ -84,8 +84,6 @@ class Handover:
 class RowBuffer(wiring.Component):
     """A queue in block memory for the longest row and the start of the next.
 
-    What leaves the memory goes into a register before anything looks at it.
-
     Parameters
     ----------
     width : bits of a beat.
@@ -114,10 +112,9 @@ class RowBuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = store = block_memory(len(self.w_data), self.depth)
-        write, read = store.write_port(), store.read_port()
+        m.submodules.memory = store = BlockMemory(len(self.w_data), self.depth)
 
-        # The memory's own output is the first place behind it, the register the second.
+        # The memory's own output is the first place behind it, its register the second.
         fetched = Signal()
         move, fetch, put = Signal(), Signal(), Signal()
         filled = self.level != 0
@@ -127,17 +124,19 @@ class RowBuffer(wiring.Component):
             fetch.eq(filled & (~fetched | move)),
         ]
         m.d.comb += [
-            write.en.eq(put), write.data.eq(self.w_data),
-            read.en.eq(~fetched | move),
+            store.w_en.eq(put), store.w_data.eq(self.w_data),
+            store.r_en.eq(~fetched | move),
+            store.o_en.eq(move), self.r_data.eq(store.o_data),
         ]
-        with m.If(put):
-            m.d.sync += write.addr.eq(write.addr + 1)
-        with m.If(fetch):
-            m.d.sync += read.addr.eq(read.addr + 1)
+        for enable, address in ((put, store.w_addr), (fetch, store.r_addr)):
+            place = Signal.like(address)
+            m.d.comb += address.eq(place)
+            with m.If(enable):
+                m.d.sync += place.eq(place + 1)
         with m.If(~fetched | move):
             m.d.sync += fetched.eq(filled)
         with m.If(move):
-            m.d.sync += [self.r_rdy.eq(fetched), self.r_data.eq(read.data)]
+            m.d.sync += self.r_rdy.eq(fetched)
 
         # The entrance closes two beats early, so that its state can be a cycle old.
         m.d.sync += [

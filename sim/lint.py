@@ -50,7 +50,8 @@ def lint(verilog: str, module: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{module}.v"
         path.write_text(verilog)
-        models = sorted(map(str, RTL.glob("*.v"))) if "MULT18X18D" in verilog else []
+        models = sorted(str(model) for model in RTL.glob("*.v")
+                        if model.stem.upper() in verilog)
         result = subprocess.run(
             [str(verilator_program()), "--lint-only", "-Wall", "-Wno-fatal", "--top-module", module,
              str(path), *models], env=compile_environment(Path(folder)), capture_output=True,
