@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.files import digest
+from vitrtl.sw.files import digest, json_text
 
 __all__ = ["PlaceAndRoute", "Register", "Target", "load_target", "parse_target", "target_names"]
 
@@ -67,7 +67,7 @@ class Target:
     place_and_route : None for area only.
     resources : resource to (cell type to weight).
     free : cell types that count for nothing.
-    checksum : of the file.
+    checksum : of the file's facts; a comment may change.
     """
 
     name: str
@@ -119,7 +119,7 @@ def parse_target(name: str, text: str) -> Target:
             clock_mhz=facts.get("clock_mhz"), area=facts["area"],
             synthesis=facts["synthesis"]["command"],
             place_and_route=_place_and_route(facts.get("place_and_route")),
-            resources=resource_table, free=free, checksum=digest(text))
+            resources=resource_table, free=free, checksum=digest(json_text(facts)))
     except KeyError as error:
         raise UserError(f"{where} has no {error.args[0]!r}") from None
     except TypeError as error:
