@@ -65,7 +65,7 @@ class MatMul(wiring.Component):
     the last one to use has passed.
     """
 
-    ACCUMULATE_STAGES = 3
+    ACCUMULATE_STAGES = 4
 
     def __init__(self, spec: MatMulSpec) -> None:
         self.spec = spec
@@ -175,20 +175,20 @@ class MatMul(wiring.Component):
         busy = gate.in_row | Cat(*valid).any() | loaded | array.load | (index != 0)
         m.d.sync += idle.eq(opening & ~busy)
 
-        # Accumulate: memory (2), adder.
+        # Accumulate: memory (2), choice of what to add to, adder.
         store = BlockMemory(width * spec.columns, spec.longest_pass)
         m.submodules.accumulators = store
         m.d.comb += [store.r_en.eq(1), store.o_en.eq(1), store.r_addr.eq(summed[:len(row)])]
-        before = store.o_data
-        sums = pipe.reg(array.sums, 2)
-        tag_out = pipe.reg(summed, 2)
-        fresh, emits, last = tag_out[-3], tag_out[-2], tag_out[-1]
+        fresh = pipe.reg(summed, 2)[-3]
+        before = pipe.reg(Mux(fresh, 0, store.o_data))
+        sums = pipe.reg(array.sums, 3)
+        tag_out = pipe.reg(summed, 3)
+        emits, last = tag_out[-2], tag_out[-1]
         totals = []
         for column in range(spec.columns):
             addend = sums[column * spec.sum_format.width:(column + 1) * spec.sum_format.width]
-            base = Mux(fresh, 0, before[column * width:(column + 1) * width])
             total = Signal(shape_of(spec.out_format), name=f"total_{column}")
-            m.d.comb += total.eq(base + addend.as_signed())
+            m.d.comb += total.eq(before[column * width:(column + 1) * width] + addend.as_signed())
             totals.append(pipe.reg(total))
         m.d.comb += [
             store.w_en.eq(valid[-1]),
