@@ -8,15 +8,17 @@ import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require
 from vitrtl.sw.golden.shift_exp import (
+    ShiftExpConstants,
     i0_of,
     reciprocal_of,
     reciprocal_shift,
     shift_exp,
     shift_exp_parts,
+    shift_exp_registers,
 )
 from vitrtl.sw.golden.unit import Golden, Register, VectorSpec, check_range, check_row, scale_of
 
-__all__ = ["GOLDEN", "SIGMOID_SLOPE", "ShiftgeluConstants", "ShiftgeluSpec", "derive", "shiftgelu"]
+__all__ = ["GOLDEN", "SIGMOID_SLOPE", "ShiftgeluSpec", "derive", "shiftgelu"]
 
 SIGMOID_SLOPE = Fraction(1702, 1000)
 """GELU(x) is about x * sigmoid(1.702 x); the slope is folded into the scale, exactly."""
@@ -83,23 +85,11 @@ class ShiftgeluSpec(VectorSpec):
 
     @property
     def registers(self) -> tuple[Register, ...]:
-        return (
-            Register(name="i0", format=Format(self.i0_width, False), address=0,
-                     doc="codes in one octave, ceil(1 / (1.702 S))"),
-            Register(name="reciprocal", format=Format(self.reciprocal_shift + 1, False), address=1,
-                     doc="ceil(2**shift / I0), which replaces the division by I0"),
-        )
+        return shift_exp_registers(self.i0_width, self.reciprocal_shift + 1,
+                                   "codes in one octave, ceil(1 / (1.702 S))")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ShiftgeluConstants:
-    """Run-time integers of one layer."""
-
-    i0: int
-    reciprocal: int
-
-
-def derive(spec: ShiftgeluSpec, in_scale: Fraction) -> tuple[ShiftgeluConstants, Fraction]:
+def derive(spec: ShiftgeluSpec, in_scale: Fraction) -> tuple[ShiftExpConstants, Fraction]:
     """Freeze the constants of a layer whose input has scale `in_scale`.
 
     Raises
@@ -114,11 +104,11 @@ def derive(spec: ShiftgeluSpec, in_scale: Fraction) -> tuple[ShiftgeluConstants,
         raise ValueError(f"scale must be at least {float(smallest):.6f} for an I0 of "
                          f"{spec.i0_width} bits, not {float(in_scale)}")
     reciprocal = reciprocal_of(i0, spec.magnitude_width, spec.i0_width)
-    return (ShiftgeluConstants(i0=i0, reciprocal=reciprocal),
+    return (ShiftExpConstants(i0=i0, reciprocal=reciprocal),
             in_scale / (1 << spec.sigmoid_width))
 
 
-def shiftgelu(x: np.ndarray, spec: ShiftgeluSpec, constants: ShiftgeluConstants) -> np.ndarray:
+def shiftgelu(x: np.ndarray, spec: ShiftgeluSpec, constants: ShiftExpConstants) -> np.ndarray:
     """GELU by a sigmoid from two exponentials below the row's maximum m.
 
     `e = ShiftExp(x - m)`, `e0 = ShiftExp(-m)`, `s = min(e + e0, 2**31 - 1)`,
@@ -156,5 +146,5 @@ def shiftgelu(x: np.ndarray, spec: ShiftgeluSpec, constants: ShiftgeluConstants)
     return require(x * sigmoid, spec.out_format, "output")
 
 
-GOLDEN = Golden(spec=ShiftgeluSpec, constants=ShiftgeluConstants, derive=derive,
+GOLDEN = Golden(spec=ShiftgeluSpec, constants=ShiftExpConstants, derive=derive,
                 function=shiftgelu)

@@ -7,10 +7,17 @@ import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require, saturate
 from vitrtl.sw.golden.gelu_shiftgelu import SIGMOID_SLOPE
-from vitrtl.sw.golden.shift_exp import i0_of, reciprocal_of, reciprocal_shift, shift_exp_parts
+from vitrtl.sw.golden.shift_exp import (
+    ShiftExpConstants,
+    i0_of,
+    reciprocal_of,
+    reciprocal_shift,
+    shift_exp_parts,
+    shift_exp_registers,
+)
 from vitrtl.sw.golden.unit import Golden, Register, VectorSpec, check_range, check_row, scale_of
 
-__all__ = ["GOLDEN", "ShiftgeluElemConstants", "ShiftgeluElemSpec", "derive", "shiftgelu_elem"]
+__all__ = ["GOLDEN", "ShiftgeluElemSpec", "derive", "shiftgelu_elem"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,23 +84,11 @@ class ShiftgeluElemSpec(VectorSpec):
 
     @property
     def registers(self) -> tuple[Register, ...]:
-        return (
-            Register(name="i0", format=Format(self.i0_width, False), address=0,
-                     doc=f"finer codes in one octave, ceil({1 << self.finer} / (1.702 S))"),
-            Register(name="reciprocal", format=Format(self.reciprocal_shift, False), address=1,
-                     doc="ceil(2**shift / I0), which replaces the division by I0"),
-        )
+        codes = f"finer codes in one octave, ceil({1 << self.finer} / (1.702 S))"
+        return shift_exp_registers(self.i0_width, self.reciprocal_shift, codes)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ShiftgeluElemConstants:
-    """Run-time integers of one layer."""
-
-    i0: int
-    reciprocal: int
-
-
-def derive(spec: ShiftgeluElemSpec, in_scale: Fraction) -> tuple[ShiftgeluElemConstants, Fraction]:
+def derive(spec: ShiftgeluElemSpec, in_scale: Fraction) -> tuple[ShiftExpConstants, Fraction]:
     """Freeze the constants of a layer whose input has scale `in_scale`.
 
     Raises
@@ -110,12 +105,12 @@ def derive(spec: ShiftgeluElemSpec, in_scale: Fraction) -> tuple[ShiftgeluElemCo
         raise ValueError(f"scale must be {float(smallest):.6f}..{float(largest):.3f} for an I0 of "
                          f"{spec.i0_width} bits, not {float(in_scale)}")
     reciprocal = reciprocal_of(i0, spec.magnitude_width, spec.i0_width)
-    return (ShiftgeluElemConstants(i0=i0, reciprocal=reciprocal),
+    return (ShiftExpConstants(i0=i0, reciprocal=reciprocal),
             in_scale / (1 << spec.sigmoid_width))
 
 
 def shiftgelu_elem(x: np.ndarray, spec: ShiftgeluElemSpec,
-                   constants: ShiftgeluElemConstants) -> np.ndarray:
+                   constants: ShiftExpConstants) -> np.ndarray:
     """GELU by a sigmoid whose exponential stays at or below one: no row, no saturation.
 
     With `E = ShiftExp(-|x|)`, zero from n octaves on, and `one = ShiftExp(0) = I0 << n`:
@@ -153,5 +148,5 @@ def shiftgelu_elem(x: np.ndarray, spec: ShiftgeluElemSpec,
     return require(x * sigmoid, spec.out_format, "output")
 
 
-GOLDEN = Golden(spec=ShiftgeluElemSpec, constants=ShiftgeluElemConstants, derive=derive,
+GOLDEN = Golden(spec=ShiftgeluElemSpec, constants=ShiftExpConstants, derive=derive,
                 function=shiftgelu_elem)

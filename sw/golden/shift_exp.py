@@ -1,11 +1,40 @@
 """Power-of-two exponential of I-ViT, of Shiftmax and ShiftGELU. Gates: `vitrtl.hw.shift_exp`."""
 
+import dataclasses
 from fractions import Fraction
 from math import ceil
 
 import numpy as np
 
-__all__ = ["i0_of", "reciprocal_of", "reciprocal_shift", "shift_exp", "shift_exp_parts"]
+from vitrtl.sw.golden.fixed_point import Format
+from vitrtl.sw.golden.unit import Register
+
+__all__ = ["ShiftExpConstants", "i0_of", "reciprocal_of", "reciprocal_shift", "shift_exp",
+           "shift_exp_parts", "shift_exp_registers"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShiftExpConstants:
+    """Run-time integers of one layer.
+
+    Parameters
+    ----------
+    i0 : codes in one octave.
+    reciprocal : stands for the division by `i0` in the gates.
+    """
+
+    i0: int
+    reciprocal: int
+
+
+def shift_exp_registers(i0_width: int, reciprocal_width: int,
+                        i0_doc: str) -> tuple[Register, ...]:
+    """Return the registers of `ShiftExpConstants`."""
+    return (
+        Register(name="i0", format=Format(i0_width, False), address=0, doc=i0_doc),
+        Register(name="reciprocal", format=Format(reciprocal_width, False), address=1,
+                 doc="ceil(2**shift / I0), which replaces the division by I0"),
+    )
 
 
 def i0_of(scale: Fraction) -> int:

@@ -7,10 +7,17 @@ from typing import ClassVar
 import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require
-from vitrtl.sw.golden.shift_exp import i0_of, reciprocal_of, reciprocal_shift, shift_exp
+from vitrtl.sw.golden.shift_exp import (
+    ShiftExpConstants,
+    i0_of,
+    reciprocal_of,
+    reciprocal_shift,
+    shift_exp,
+    shift_exp_registers,
+)
 from vitrtl.sw.golden.unit import Golden, Register, VectorSpec, check_range, check_row, scale_of
 
-__all__ = ["GOLDEN", "ShiftmaxConstants", "ShiftmaxSpec", "derive", "shiftmax"]
+__all__ = ["GOLDEN", "ShiftmaxSpec", "derive", "shiftmax"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,23 +92,11 @@ class ShiftmaxSpec(VectorSpec):
 
     @property
     def registers(self) -> tuple[Register, ...]:
-        return (
-            Register(name="i0", format=Format(self.i0_width, False), address=0,
-                     doc="codes in one octave, ceil(1/S)"),
-            Register(name="reciprocal", format=Format(self.reciprocal_shift + 1, False), address=1,
-                     doc="ceil(2**shift / I0), which replaces the division by I0"),
-        )
+        return shift_exp_registers(self.i0_width, self.reciprocal_shift + 1,
+                                   "codes in one octave, ceil(1/S)")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ShiftmaxConstants:
-    """Run-time integers of one layer."""
-
-    i0: int
-    reciprocal: int
-
-
-def derive(spec: ShiftmaxSpec, in_scale: Fraction) -> tuple[ShiftmaxConstants, Fraction]:
+def derive(spec: ShiftmaxSpec, in_scale: Fraction) -> tuple[ShiftExpConstants, Fraction]:
     """Freeze the constants of a layer whose scores have scale `in_scale`.
 
     Raises
@@ -114,11 +109,11 @@ def derive(spec: ShiftmaxSpec, in_scale: Fraction) -> tuple[ShiftmaxConstants, F
         raise ValueError(f"scale must be above 1/{1 << spec.i0_width} for an I0 of "
                          f"{spec.i0_width} bits, not {in_scale}")
     reciprocal = reciprocal_of(i0, spec.magnitude_width, spec.i0_width)
-    return (ShiftmaxConstants(i0=i0, reciprocal=reciprocal),
+    return (ShiftExpConstants(i0=i0, reciprocal=reciprocal),
             Fraction(1, 1 << (spec.out_bits - 1)))
 
 
-def shiftmax(x: np.ndarray, spec: ShiftmaxSpec, constants: ShiftmaxConstants) -> np.ndarray:
+def shiftmax(x: np.ndarray, spec: ShiftmaxSpec, constants: ShiftExpConstants) -> np.ndarray:
     """Softmax of each row: `E = ShiftExp(x - max)`, `out = (E * floor((2**31-1)/sum E)) >> (32-k)`.
 
     Shape
@@ -147,4 +142,4 @@ def shiftmax(x: np.ndarray, spec: ShiftmaxSpec, constants: ShiftmaxConstants) ->
     return require((e * factor) >> (32 - spec.out_bits), spec.out_format, "output")
 
 
-GOLDEN = Golden(spec=ShiftmaxSpec, constants=ShiftmaxConstants, derive=derive, function=shiftmax)
+GOLDEN = Golden(spec=ShiftmaxSpec, constants=ShiftExpConstants, derive=derive, function=shiftmax)
