@@ -10,7 +10,7 @@ help:
 	@echo "              UNIT=softmax_shiftmax  only this unit;  WAVES=1  leave a waveform"
 	@echo "make search   choose a method per layer from accuracy and measured cost"
 	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
-	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units;  DEVICE=ecp5"
+	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units, in build/verilog-chosen;  DEVICE=ecp5"
 	@echo "make cost     synthesize, place and route every unit, write the cost table"
 	@echo "make test     all tests, those in the simulator included"
 	@echo "make lint     style of the Python and lint of the Verilog"
@@ -22,7 +22,7 @@ sim: $(VECTORS)
 	@$(VITRTL) sim --vectors $(dir $(VECTORS)) --network $(dir $(NETWORK)) --build $(BUILD)/sim --jobs $(JOBS) $(if $(WAVES),--waves) $(UNIT)
 
 verilog: $(READY)
-	@$(VITRTL) verilog --out $(BUILD)/verilog --device $(DEVICE) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT)) $(UNIT)
+	@$(VITRTL) verilog --out $(BUILD)/verilog$(if $(ASSIGNMENT),-chosen) --device $(DEVICE) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT)) $(UNIT)
 
 cost: $(READY)
 	@$(VITRTL) cost --jobs $(JOBS) $(UNIT)
