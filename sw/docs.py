@@ -114,12 +114,15 @@ def simulation(sources: Sources) -> str | None:
     records = sources.read("sim/summary.json")
     if records is None:
         return None
+    order = list(UNITS)
     return _table(
         ["unit", "device", "rows", "values compared", "mismatches", "cycles",
          "elements/cycle", "latency"],
-        [[f"`{r['unit']}`", r["device"], f"{r['vectors']:,}", f"{r['values']:,}",
+        [[f"`{r['module']}`", r["device"], f"{r['vectors']:,}", f"{r['values']:,}",
           str(r["mismatches"]), f"{r['cycles']:,}", f"{r['elements_per_cycle']:.3f}",
-          str(r["latency"])] for r in records])
+          str(r["latency"])]
+         for r in sorted(records, key=lambda r: (order.index(r["unit"]), r["module"],
+                                                 r["device"]))])
 
 
 def search(sources: Sources) -> str | None:
