@@ -156,9 +156,12 @@ class MatMul(wiring.Component):
         unsettled = Signal(range(self.ACCUMULATE_STAGES + 1))
         with m.If(unsettled != 0):
             m.d.sync += unsettled.eq(unsettled - 1)
+        # Whether it is zero comes from a register of its own.
+        settled = Signal(init=1)
+        m.d.sync += settled.eq(unsettled <= 1)
         with m.If(gate.ends & (row < self.ACCUMULATE_STAGES)):
-            m.d.sync += unsettled.eq(self.ACCUMULATE_STAGES - row)
-        may_start = loaded & (unsettled == 0) & ~(opening & self.c.valid)
+            m.d.sync += [unsettled.eq(self.ACCUMULATE_STAGES - row), settled.eq(0)]
+        may_start = loaded & settled & ~(opening & self.c.valid)
         m.d.comb += [
             self.a.ready.eq(room & (gate.in_row | may_start)),
             transfer.eq(self.a.valid & self.a.ready),
