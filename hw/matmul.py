@@ -111,26 +111,22 @@ class MatMul(wiring.Component):
         gate = RowGate(m, transfer, self.a.payload.last)
         config = ConfigBank(m, spec, self.c, idle)
         inner_tiles = config.scalar("inner_tiles")
-        tile = Signal.like(inner_tiles)
+        # Passes left of this round over the inner dimension, this one included.
+        left = Signal.like(inner_tiles)
         opening, closing = Signal(init=1), Signal()
-        # What the next pass will be is worked out during this one; two passes begin further apart
-        # than that takes.
-        tile_next, closing_next = Signal.like(tile), Signal()
-        m.d.sync += [
-            tile_next.eq(Mux(closing, 0, tile + 1)),
-            closing_next.eq(tile_next + 1 == inner_tiles),
-        ]
+        m.d.comb += closing.eq(left == 1)
         with m.If(gate.ends):
-            m.d.sync += [tile.eq(tile_next), opening.eq(closing), closing.eq(closing_next)]
-        with m.Elif(idle):
-            m.d.sync += closing.eq(inner_tiles == 1)
+            m.d.sync += [left.eq(Mux(closing, inner_tiles, left - 1)), opening.eq(closing)]
+        with m.Elif(opening & ~gate.in_row):
+            m.d.sync += left.eq(inner_tiles)
 
-        # Load the next tile; once its pass has begun, wait until the wave is through.
+        # Load the next tile; once its pass has begun, wait until the wave is through. No tile is
+        # begun while a configuration word waits.
         loaded = Signal()
         index = Signal(range(spec.rows))
         wave = Signal(range(array.wave + 1))
         m.d.comb += [
-            self.w.ready.eq(~loaded & (wave == 0)),
+            self.w.ready.eq(~loaded & (wave == 0) & ~(self.c.valid & (index == 0))),
             array.load.eq(self.w.valid & self.w.ready),
             array.load_index.eq(index),
             array.weights.eq(self.w.payload.data),
