@@ -1,5 +1,6 @@
 """The frame around every unit whose results depend on one element each."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from vitrtl.sw.golden.unit import VectorSpec
 __all__ = ["Elementwise"]
 
 
-class Elementwise(wiring.Component):
+class Elementwise(wiring.Component, ABC):
     """A pipeline of fixed length between two streams of rows.
 
     A subclass states `STAGES` and describes one lane.
@@ -46,6 +47,7 @@ class Elementwise(wiring.Component):
         """Cycles, the same for rows of every length."""
         return Timing(latency_fixed=self.STAGES)
 
+    @abstractmethod
     def datapath(self, m: Module, pipe: Pipeline, config: ConfigBank,
                  row_start: Value) -> Callable[[int, Value], Value]:
         """Build what the lanes share and return `lane(index, element) -> result`.
@@ -54,7 +56,6 @@ class Elementwise(wiring.Component):
         ----------
         row_start : the beat that enters the pipeline in this cycle is its row's first.
         """
-        raise NotImplementedError
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

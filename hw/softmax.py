@@ -6,6 +6,7 @@ Three stages work on three rows at once, with a buffer between each two:
                                              \\-> reciprocal of the sum -/
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
@@ -22,7 +23,7 @@ from vitrtl.sw.golden.unit import VectorSpec
 __all__ = ["RowSoftmax"]
 
 
-class RowSoftmax(wiring.Component):
+class RowSoftmax(wiring.Component, ABC):
     """A softmax over rows. A subclass describes the exponential and the normalisation of a lane.
 
     Members
@@ -58,6 +59,7 @@ class RowSoftmax(wiring.Component):
         return Timing(latency_fixed=6 + self.EXP_STAGES + tree + once + self.OUT_STAGES,
                       latency_per_beat=2, interval_min=once)
 
+    @abstractmethod
     def exponential(self, pipe: Pipeline, config: ConfigBank,
                     distance: Value) -> tuple[Value, Value]:
         """Return the exponential as the sum takes it, and as the buffer keeps it.
@@ -66,11 +68,10 @@ class RowSoftmax(wiring.Component):
         ----------
         distance : element less its row's maximum, signed, at or below zero.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def normalise(self, pipe: Pipeline, kept: Value, factor: Value) -> Value:
         """Return the result from the buffered exponential and the row's factor."""
-        raise NotImplementedError
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -2,11 +2,8 @@
 
 import concurrent.futures
 import dataclasses
-import gc
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.cost.builds import Build
@@ -60,7 +57,7 @@ def plan(builds: Iterable[Build], targets: Iterable[Target], cache: Path) -> lis
     targets = list(targets)
     jobs = []
     for build in builds:
-        timing = _timing(build)
+        timing = unit(build.unit).timing(build.spec)
         texts = {device: generate(build.unit, build.spec, device)
                  for device in dict.fromkeys(target.device for target in targets)}
         for target in targets:
@@ -89,18 +86,6 @@ def run(jobs: list[Job], workers: int, on_step: Callable[[Job, str], None]) -> l
             tools.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _timing(build: Build) -> Any:
-    """Return the cycles of a build's component, a `vitrtl.hw.timing.Timing`."""
-    from amaranth.hdl import UnusedElaboratable
-
-    with warnings.catch_warnings():
-        # This component is only asked for its timing; it must be gone before the warning is on.
-        warnings.simplefilter("ignore", UnusedElaboratable)
-        timing = unit(build.unit).gates(build.spec).timing
-        gc.collect()
-    return timing
 
 
 def _run_one(job: Job, tools: Tools, on_step: Callable[[Job, str], None]) -> Outcome:
