@@ -1,7 +1,8 @@
 """The one list of units: operator, method, where it comes from. Everything else reads it.
 
 A unit `softmax_shiftmax` is `vitrtl.sw.golden.softmax_shiftmax` (which binds `GOLDEN`),
-`vitrtl.hw.softmax_shiftmax` (which binds `GATES`) and `docs/units/softmax_shiftmax.md`.
+`vitrtl.hw.softmax_shiftmax` (which binds `GATES`) and `docs/units/softmax_shiftmax.md`. The float
+baselines of `SOFTWARE` have no gates; theirs is `vitrtl.sw.baseline.softmax_float`.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import Any
 
 from vitrtl.sw.golden.unit import Golden, Spec
 
-__all__ = ["OPERATORS", "UNITS", "Unit", "methods_of", "unit"]
+__all__ = ["ALL", "OPERATORS", "SOFTWARE", "UNITS", "Unit", "methods_of", "unit"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Unit:
     method: str
     source: str
     name: str = ""
+    package: str = "vitrtl.sw.golden"
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -31,7 +33,7 @@ class Unit:
     @property
     def golden(self) -> Golden:
         """Spec, constants and golden function."""
-        return importlib.import_module(f"vitrtl.sw.golden.{self.name}").GOLDEN
+        return importlib.import_module(f"{self.package}.{self.name}").GOLDEN
 
     @property
     def gates(self) -> type:
@@ -62,6 +64,15 @@ UNITS = {u.name: u for u in (
 OPERATORS = ("softmax", "gelu", "layernorm")
 """Operators that offer a choice of method."""
 
+SOFTWARE = {u.name: u for u in (
+    Unit(operator, "float", "FasterTransformer style", package="vitrtl.sw.baseline")
+    for operator in OPERATORS
+)}
+"""Baselines without gates: integers in, a float function, integers out."""
+
+ALL = UNITS | SOFTWARE
+"""Everything that a node of a network can be."""
+
 
 def unit(name: str) -> Unit:
     """Return the unit of that name.
@@ -71,11 +82,11 @@ def unit(name: str) -> Unit:
     ValueError
         For an unknown name, listing the known ones.
     """
-    if name not in UNITS:
-        raise ValueError(f"unit must be one of {', '.join(UNITS)}, not {name!r}")
-    return UNITS[name]
+    if name not in ALL:
+        raise ValueError(f"unit must be one of {', '.join(ALL)}, not {name!r}")
+    return ALL[name]
 
 
 def methods_of(operator: str) -> list[Unit]:
-    """Return the units that implement one operator, in catalogue order."""
+    """Return the units with gates that implement one operator, in catalogue order."""
     return [u for u in UNITS.values() if u.operator == operator]

@@ -11,8 +11,8 @@ import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require
 
-__all__ = ["Golden", "Register", "Spec", "VectorSpec", "check_range", "check_row", "config_words",
-           "scale_of"]
+__all__ = ["ErrorLimit", "Golden", "Register", "Spec", "VectorSpec", "check_range", "check_row",
+           "config_words", "scale_of"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +102,22 @@ class VectorSpec(Spec):
             raise ValueError(f"lanes must be 1, 2, 4 or 8, not {self.lanes!r}")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ErrorLimit:
+    """What a method's error against float64 is stated to stay below.
+
+    It holds for the rows and row lengths of `vitrtl errors`, for input scales from 0.01 on.
+
+    Parameters
+    ----------
+    scale : largest input scale for which it holds.
+    error : largest absolute error of an output.
+    """
+
+    scale: float
+    error: float
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
     """The software half of a unit, bound to names that are the same for every unit.
@@ -111,15 +127,58 @@ class Golden:
     spec : its `Spec` class; calling it without arguments gives the default unit.
     constants : frozen dataclass of run-time integers (and integer arrays).
     derive : `derive(spec, in_scale, **parameters) -> (constants, out_scale)`: the export step,
-        in exact rational arithmetic, that turns scales into integers.
+        in exact rational arithmetic, that turns scales into integers. A LayerNorm has the
+        parameters `gamma` and `beta`; all others have defaults.
     function : `function(x, spec, constants) -> y`, integers in, integers out, rows along the
         last axis.
+    fit_scale : `fit_scale(spec, in_scale) -> in_scale`: the smallest scale at or above the wanted
+        one that the method can work with, where it cannot work with every scale.
+    calibrate : `calibrate(spec, in_scale, codes) -> parameters` of `derive` that are fitted to
+        input codes, rows along the last axis; None if the method has no such parameters.
+    merges_requantizer : `derive` takes an `out_scale`, at which the result is the next unit's s8
+        operand already.
+    limits : error against float64, by rising scale.
     """
 
     spec: type[Spec]
     constants: type
     derive: Callable[..., tuple[Any, Any]]
     function: Callable[..., np.ndarray]
+    fit_scale: Callable[[Any, Fraction], Fraction] = lambda spec, in_scale: in_scale
+    calibrate: Callable[..., dict[str, Any]] | None = None
+    merges_requantizer: bool = False
+    limits: tuple[ErrorLimit, ...] = ()
+
+    def export(self, spec: Spec, in_scale: Fraction, codes: np.ndarray | None = None,
+               out_scale: Fraction | None = None, **parameters: Any) -> tuple[Any, Any]:
+        """Return what `derive` gives for a layer, with the parameters that this method takes.
+
+        Parameters
+        ----------
+        spec, in_scale : the unit, and a scale that `fit_scale` gave.
+        codes : input codes of calibration data, rows along the last axis; without them the
+            parameters that would be fitted keep their defaults.
+        out_scale : calibrated scale of the result, for a unit that merges its requantizer.
+        parameters : what the layer has in float: `gamma` and `beta` of a LayerNorm.
+        """
+        if self.calibrate is not None and codes is not None:
+            parameters |= self.calibrate(spec, in_scale, codes)
+        if self.merges_requantizer and out_scale is not None:
+            parameters["out_scale"] = out_scale
+        return self.derive(spec, in_scale, **parameters)
+
+    def error_limit(self, in_scale: float) -> float:
+        """Return the stated error at an input scale.
+
+        Raises
+        ------
+        ValueError
+            If nothing is stated for that scale.
+        """
+        for limit in self.limits:
+            if in_scale <= limit.scale:
+                return limit.error
+        raise ValueError(f"no error is stated for a scale of {in_scale}")
 
 
 def check_range(name: str, value: int, lo: int, hi: int, unit: str = "") -> None:
