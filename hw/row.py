@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, unsigned
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.block_memory import BlockMemory
@@ -11,7 +11,8 @@ from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.unit import VectorSpec
 
-__all__ = ["Handover", "RowBuffer", "RowEmit", "RowGate", "RowIntake", "row_maximum"]
+__all__ = ["Handover", "RowBuffer", "RowEmit", "RowGate", "RowIntake", "RowRegister",
+           "row_maximum"]
 
 BUFFER_SLACK = 64
 """Beats that a row buffer holds beyond the longest row, so that the next row streams in while
@@ -79,6 +80,38 @@ class Handover:
         untaken = Signal(2)
         m.d.sync += untaken.eq(untaken + starts - take)
         m.d.comb += self.may_start.eq(~untaken[1])
+
+
+class RowRegister(wiring.Component):
+    """A row's value, held as long as its row is read: what a unit has in place of a division.
+
+    Parameters
+    ----------
+    width : bits of the value, unsigned.
+
+    Members
+    -------
+    i, o : values, in order.
+
+    Latency
+    -------
+    None: the edge that takes a value makes it valid.
+    """
+
+    cycles = 0
+
+    def __init__(self, width: int) -> None:
+        super().__init__({
+            "i": In(stream.Signature(unsigned(width))),
+            "o": Out(stream.Signature(unsigned(width))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
+        return m
 
 
 class RowBuffer(wiring.Component):

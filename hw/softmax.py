@@ -15,7 +15,15 @@ from amaranth.lib import wiring
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.divider import Reciprocal
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.row import Handover, RowBuffer, RowEmit, RowGate, RowIntake, row_maximum
+from vitrtl.hw.row import (
+    Handover,
+    RowBuffer,
+    RowEmit,
+    RowGate,
+    RowIntake,
+    RowRegister,
+    row_maximum,
+)
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.unit import VectorSpec
@@ -37,27 +45,33 @@ class RowSoftmax(wiring.Component, ABC):
 
     Throughput
     ----------
-    One beat per cycle, sustained from row to row, for rows no shorter than the reciprocal takes.
+    One beat per cycle, sustained from row to row, for rows no shorter than the reciprocal takes,
+    nor than the second stage is long.
     """
 
     EXP_STAGES: ClassVar[int]
     """Stages of `exponential`."""
     OUT_STAGES: ClassVar[int]
     """Stages of `normalise`."""
-    NUMERATOR: ClassVar[int]
-    """What the sum is divided into."""
+    NUMERATOR: ClassVar[int | None]
+    """What the sum is divided into; None where the sum itself is the factor."""
 
     def __init__(self, spec: VectorSpec) -> None:
         self.spec = spec
+        self._factors = self.once_a_row()
         super().__init__(vector_signature(spec))
 
     @property
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
-        tree = (self.spec.lanes - 1).bit_length()
-        once = self.spec.factor_format.width + 1
-        return Timing(latency_fixed=6 + self.EXP_STAGES + tree + once + self.OUT_STAGES,
-                      latency_per_beat=2, interval_min=once)
+        once = self._factors.cycles
+        return Timing(latency_fixed=4 + self._sum_stages + once + self.OUT_STAGES,
+                      latency_per_beat=2, interval_min=max(once, self._sum_stages + 2))
+
+    @property
+    def _sum_stages(self) -> int:
+        """Stages from the entrance of stage 2 to the sum."""
+        return 2 + self.EXP_STAGES + (self.spec.lanes - 1).bit_length()
 
     @abstractmethod
     def exponential(self, pipe: Pipeline, config: ConfigBank,
@@ -72,6 +86,13 @@ class RowSoftmax(wiring.Component, ABC):
     @abstractmethod
     def normalise(self, pipe: Pipeline, kept: Value, factor: Value) -> Value:
         """Return the result from the buffered exponential and the row's factor."""
+
+    def once_a_row(self) -> Reciprocal | RowRegister:
+        """Return what turns a row's sum into its factor, beside the stream."""
+        width = self.spec.sum_format.width
+        if self.NUMERATOR is None:
+            return RowRegister(width)
+        return Reciprocal(self.NUMERATOR, min(width, 31), self.spec.factor_format.width)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -128,12 +149,21 @@ class RowSoftmax(wiring.Component, ABC):
             m.d.sync += total.eq(Mux(summing.in_row, total, 0) + terms[0])
         take_total = Signal()
         sums = Handover(m, total, inner.starts, summing.ends, take_total)
-        m.d.comb += sums_may_start.eq(sums.may_start)
+        filling = Signal()
+        m.d.comb += sums_may_start.eq(sums.may_start & ~filling)
+        if self._factors.cycles < self._sum_stages + 2:
+            # The next row waits until this one reaches the sum, so that rows shorter than the
+            # way there come at one distance.
+            arrived = Signal()
+            m.d.sync += arrived.eq(summing.starts)
+            with m.If(arrived):
+                m.d.sync += filling.eq(0)
+            with m.If(inner.starts):
+                m.d.sync += filling.eq(1)
 
         # Beside the stream, once a row: the factor.
-        factors = m.submodules.factors = Reciprocal(
-            self.NUMERATOR, min(spec.sum_format.width, 31), spec.factor_format.width)
-        clamp = (1 << factors.divisor_width) - 1
+        factors = m.submodules.factors = self._factors
+        clamp = (1 << len(factors.i.payload)) - 1
         m.d.comb += [
             factors.i.valid.eq(sums.valid),
             factors.i.payload.eq(Mux(sums.value > clamp, clamp, sums.value)),
