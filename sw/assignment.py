@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitrtl.sw.catalog import UNITS, methods_of
+from vitrtl.sw.catalog import ALL, methods_of
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import json_text, read_json, write_if_changed
 
@@ -39,7 +39,7 @@ def unit_of(operator: str, method: str) -> str:
     UserError
         For a method that the operator does not have, listing those that it has.
     """
-    units = {u.method: u.name for u in methods_of(operator)}
+    units = {u.method: u.name for u in methods_of(operator, software=True)}
     if method in units.values():
         return method
     if method not in units:
@@ -66,8 +66,8 @@ def load(path: Path) -> Assignment:
                ((network, str), (layers, dict), (provenance, dict))):
         raise UserError(f"{path} must name its network and its layers")
     for layer, name in layers.items():
-        if name not in UNITS:
-            raise UserError(f"unit of {layer} in {path} must be one of {', '.join(UNITS)}, "
+        if name not in ALL:
+            raise UserError(f"unit of {layer} in {path} must be one of {', '.join(ALL)}, "
                             f"not {name!r}")
     return Assignment(network=network, layers=layers, provenance=provenance)
 

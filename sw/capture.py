@@ -13,7 +13,7 @@ from vitrtl.sw.files import digest, json_text, read_json, write_if_changed
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.network import IntegerNetwork, Node
 from vitrtl.sw.sources import digest_module
-from vitrtl.sw.stimuli import answer, synthetic_cases
+from vitrtl.sw.stimuli import answer, constants_for, synthetic_cases
 from vitrtl.sw.vectors import (
     Case,
     MatMulCase,
@@ -131,18 +131,18 @@ def _network_cases(activations: Activations, node: Node, entry: Unit,
         return []
     if entry.operator == "matmul":
         return _products(node, entry, spec, inputs, output)
+    rows = inputs[0].reshape(-1, inputs[0].shape[-1]).astype(np.int64)
     if own:
         constants = node.unit_constants
     elif entry.operator in OPERATORS:
         scale = activations.network.values[node.inputs[0]].scale
         try:
-            constants, _ = entry.golden.derive(spec, scale[0])
+            constants = constants_for(entry, spec, scale[0], rows)
         except ValueError as error:
             raise UserError(f"{entry.name} cannot take the place of {node.op} in {node.name}: "
                             f"{error}") from None
     else:
         return []
-    rows = inputs[0].reshape(-1, inputs[0].shape[-1]).astype(np.int64)
     case = answer(entry, spec, "network", node.name, constants, list(rows))
     if own and not np.array_equal(case.expected, output.ravel()):
         raise RuntimeError(f"{node.name}: the executor and the golden function differ")

@@ -9,6 +9,7 @@ import dataclasses
 import gc
 import importlib
 import warnings
+from collections import ChainMap
 from typing import Any
 
 from vitrtl.sw.golden.unit import Golden, Spec
@@ -56,6 +57,7 @@ UNITS = {u.name: u for u in (
     Unit("gelu", "shiftgelu", "I-ViT"),
     Unit("gelu", "shiftgelu_elem", "vitrtl, after I-ViT"),
     Unit("gelu", "ierf", "I-BERT"),
+    Unit("gelu", "pwl", "vitrtl"),
     Unit("layernorm", "newton", "I-ViT"),
     Unit("requantize", "dyadic", "HAWQ-V3, I-ViT", name="requantize"),
     Unit("matmul", "systolic", "weight-stationary array", name="matmul"),
@@ -70,8 +72,8 @@ SOFTWARE = {u.name: u for u in (
 )}
 """Baselines without gates: integers in, a float function, integers out."""
 
-ALL = UNITS | SOFTWARE
-"""Everything that a node of a network can be."""
+ALL = ChainMap(SOFTWARE, UNITS)
+"""Both, as what a node of a network can be; the units come first."""
 
 
 def unit(name: str) -> Unit:
@@ -87,6 +89,11 @@ def unit(name: str) -> Unit:
     return ALL[name]
 
 
-def methods_of(operator: str) -> list[Unit]:
-    """Return the units with gates that implement one operator, in catalogue order."""
-    return [u for u in UNITS.values() if u.operator == operator]
+def methods_of(operator: str, software: bool = False) -> list[Unit]:
+    """Return the units that implement one operator, in catalogue order.
+
+    Parameters
+    ----------
+    software : also those without gates.
+    """
+    return [u for u in (ALL if software else UNITS).values() if u.operator == operator]

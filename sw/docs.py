@@ -132,14 +132,16 @@ def search(sources: Sources) -> str | None:
         return None
     records = found["records"]
     units = list(dict.fromkeys(r["unit"] for r in records))
-    counts = [[rule.doc, *(str(sum(r["unit"] == unit_name and name in r["chosen_by"]
-                                   for r in records)) for unit_name in units)]
-              for name, rule in RULES.items()]
+    counts = [[f"`{name}`", *(str(sum(r["unit"] == name and rule in r["chosen_by"]
+                                      for r in records) or "") for rule in RULES)]
+              for name in units]
     networks = [[r["name"], f"{r['accuracy']:.2%}", f"{r['logit_error']:.2%}",
-                 f"{r['nonlinear_area']:,}", f"{r['area']:,}", f"{r['ff']:,}", str(r["dsp"]),
-                 str(r["bram"])] for r in compared["records"]]
+                 *(f"{r[key]:,}" if key in r else "-"
+                   for key in ("nonlinear_area", "area", "ff", "dsp", "bram"))]
+                for r in compared["records"]]
     area = f"{found['area_unit']} on {found['target']}"
-    return (_table(["layers that take", *(f"`{name}`" for name in units)], counts) + "\n" + _table(
+    return (_table(["layers that take", *(rule.doc for rule in RULES.values())],
+                   [row for row in counts if any(row[1:])]) + "\n" + _table(
         [f"network (float accuracy {compared['float_accuracy']:.2%})", "accuracy", "logit error",
          f"non-linear units, {area}", f"all units, {area}", "FF", "DSP", "BRAM"], networks))
 

@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vitrtl.sw import structure
-from vitrtl.sw.catalog import UNITS, unit
+from vitrtl.sw.catalog import ALL, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.fast import fast_path
 from vitrtl.sw.golden.fixed_point import Format
@@ -118,7 +118,7 @@ def _function(network: IntegerNetwork, node: Node,
               plain: bool) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
     """Return `inputs -> output` of one node, its constants bound."""
     dtype = storage(network.values[node.output].format)
-    if node.op not in UNITS:
+    if node.op not in ALL:
         function = structure.OPERATIONS[node.op].function
         return lambda inputs: function(inputs, node.attributes)
     golden, spec, constants = unit(node.op).golden, node.spec, node.unit_constants

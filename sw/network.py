@@ -17,7 +17,7 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from vitrtl.sw import structure
-from vitrtl.sw.catalog import OPERATORS, UNITS, unit
+from vitrtl.sw.catalog import ALL, OPERATORS, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, existing, json_text, read_json, write_if_changed
 from vitrtl.sw.golden.fixed_point import Format, require
@@ -124,7 +124,7 @@ class IntegerNetwork:
     def methods(self) -> dict[str, str]:
         """Unit of each layer that offers a choice of method, by layer name."""
         return {node.name: node.op for node in self.nodes
-                if node.op in UNITS and UNITS[node.op].operator in OPERATORS}
+                if node.op in ALL and ALL[node.op].operator in OPERATORS}
 
     @property
     def units(self) -> dict[str, list[Spec]]:
@@ -267,11 +267,11 @@ def _check(network: IntegerNetwork) -> None:
                 raise UserError(f"{where} reads {name}, which nothing before it computes")
         if node.name not in values:
             raise UserError(f"{where} must have its result among the values")
-        if node.op not in UNITS and node.op not in structure.OPERATIONS:
-            known_ops = ", ".join([*UNITS, *structure.OPERATIONS])
+        if node.op not in ALL and node.op not in structure.OPERATIONS:
+            known_ops = ", ".join([*ALL, *structure.OPERATIONS])
             raise UserError(f"{where} must be one of {known_ops}")
         inputs = [values[name] for name in node.inputs]
-        if node.op in UNITS:
+        if node.op in ALL:
             fmt, shape = _check_unit(where, node, inputs)
         else:
             rule = structure.OPERATIONS[node.op].result

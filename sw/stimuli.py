@@ -13,13 +13,20 @@ from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.vectors import Case, MatMulCase
 
-__all__ = ["answer", "synthetic_cases"]
+__all__ = ["answer", "constants_for", "synthetic_cases"]
 
 SCALES = (Fraction(1, 100), Fraction(1, 20), Fraction(1, 8), Fraction(1, 4))
 """Input scales at which every unit is tried, as far as its constants reach."""
 
+SMALLEST_SCALE = Fraction(1, 1 << 12)
+SMALLEST_GAMMA = 2.0**-24
+"""Where the search for the least scale and the least gamma of a unit ends."""
+
 RANDOM_CASES = 24
 RANDOM_ROWS = 6
+CALIBRATION_ROWS = 16
+LAYERNORM_SCALE = Fraction(1, 100)
+"""No LayerNorm's constants depend much on the scale of its input: it divides by the deviation."""
 TIMING_ROWS = 6
 LONGEST_UNBOUNDED = 256
 """Row length tried where a unit has no longest row."""
@@ -63,6 +70,17 @@ def answer(entry: Unit, spec: Spec, kind: str, name: str, constants: Any,
             expected[place] = row
     return Case(kind=kind, name=name, constants=constants, x=np.concatenate(rows),
                 lengths=lengths, expected=np.concatenate(expected))
+
+
+def constants_for(entry: Unit, spec: Spec, scale: Fraction, rows: np.ndarray) -> Any:
+    """Return constants under which a method can take rows that another method was given.
+
+    A softmax or GELU has those of the scale, or of the next larger one that suits it. The affine
+    parameters of a LayerNorm are random, the same for the same length.
+    """
+    if entry.operator == "layernorm":
+        return SAMPLERS["layernorm"].draw(entry, spec, rows.shape[-1], np.random.default_rng(1))
+    return _at_scale(entry, spec, scale, rows)
 
 
 def longest_row(spec: Spec) -> int:
@@ -146,24 +164,32 @@ def _timing(entry: Unit, spec: Spec, rng: np.random.Generator) -> Iterator[Case]
             yield answer(entry, spec, "timing", f"rows of {length}", constants, rows)
 
 
+def _at_scale(entry: Unit, spec: Spec, scale: Fraction, codes: np.ndarray | None = None) -> Any:
+    """Constants at the scale at or above the wanted one that suits the method."""
+    return entry.golden.export(spec, entry.golden.fit_scale(spec, scale), codes)[0]
+
+
 def _by_scale(entry: Unit, spec: Spec, scales: list[Fraction]) -> Iterator[Any]:
     """Constants for each of the scales that the unit accepts."""
     for scale in scales:
         if _accepts(entry, spec, scale):
-            yield entry.golden.derive(spec, scale)[0]
+            yield _at_scale(entry, spec, scale)
 
 
 def _accepts(entry: Unit, spec: Spec, scale: Fraction) -> bool:
     try:
-        entry.golden.derive(spec, scale)
+        _at_scale(entry, spec, scale)
     except ValueError:
         return False
     return True
 
 
 def _smallest_scale(entry: Unit, spec: Spec) -> Fraction:
-    """Return the smallest scale, to one part in a million, that the unit's constants reach."""
-    low, high = Fraction(1, 1 << 30), Fraction(1)
+    """Return the smallest scale, to one part in a million, that the unit's constants reach.
+
+    A unit that takes every scale is tried down to `SMALLEST_SCALE`.
+    """
+    low, high = SMALLEST_SCALE, Fraction(1, 8)
     while high - low > high / 1_000_000:
         middle = (low + high) / 2
         low, high = (low, middle) if _accepts(entry, spec, middle) else (middle, high)
@@ -178,7 +204,8 @@ def _scale_extremes(entry: Unit, spec: Spec, length: int) -> Iterator[Any]:
 def _scale_draw(entry: Unit, spec: Spec, length: int, rng: np.random.Generator) -> Any:
     smallest = float(_smallest_scale(entry, spec))
     scale = math.exp(rng.uniform(math.log(smallest), math.log(0.3)))
-    return entry.golden.derive(spec, Fraction(max(scale, smallest * 1.000001)))[0]
+    codes = _random_row(spec.in_format, length, rng)[None]
+    return _at_scale(entry, spec, Fraction(max(scale, smallest * 1.000001)), codes)
 
 
 def _layernorm_extremes(entry: Unit, spec: Spec, length: int) -> Iterator[Any]:
@@ -186,26 +213,31 @@ def _layernorm_extremes(entry: Unit, spec: Spec, length: int) -> Iterator[Any]:
     signs = np.where(np.arange(length) % 2, -1.0, 1.0)
     for gamma, beta in ((np.ones(length), np.zeros(length)), (signs, np.full(length, 0.5)),
                         (signs * _smallest_gamma(entry, spec, length), np.ones(length))):
-        yield entry.golden.derive(spec, Fraction(1, 100), gamma=gamma.tolist(),
+        yield entry.golden.derive(spec, LAYERNORM_SCALE, gamma=gamma.tolist(),
                                   beta=beta.tolist())[0]
 
 
 def _smallest_gamma(entry: Unit, spec: Spec, length: int) -> float:
     """Return the smallest gamma, within 1 %, that a beta of one allows."""
     gamma = 2.0
-    while True:
+    while gamma > SMALLEST_GAMMA:
         try:
-            entry.golden.derive(spec, Fraction(1, 100), gamma=[gamma / 1.01] * length,
+            entry.golden.derive(spec, LAYERNORM_SCALE, gamma=[gamma / 1.01] * length,
                                 beta=[1.0] * length)
         except ValueError:
-            return gamma
+            break
         gamma /= 1.01
+    return gamma
 
 
 def _layernorm_draw(entry: Unit, spec: Spec, length: int, rng: np.random.Generator) -> Any:
+    """Random affine parameters; what is calibrated is so on channels of unlike spread."""
     gamma = rng.uniform(0.2, 2, length) * rng.choice([-1, 1], length)
     beta = gamma * rng.uniform(-0.9, 0.9, length)
-    return entry.golden.derive(spec, Fraction(1, 100), gamma=gamma.tolist(),
+    spreads = 2 ** rng.uniform(0, spec.in_format.width - 2, length)
+    codes = np.clip(np.rint(rng.normal(0, spreads, (CALIBRATION_ROWS, length))),
+                    spec.in_format.lo, spec.in_format.hi).astype(np.int64)
+    return entry.golden.export(spec, LAYERNORM_SCALE, codes, gamma=gamma.tolist(),
                                beta=beta.tolist())[0]
 
 
@@ -256,7 +288,7 @@ def _matmul_corners(entry: Unit, spec: Spec) -> Iterator[MatMulCase]:
     """Smallest, whole and broken tiles; the ends of both ranges."""
     rows, columns, tall = spec.rows, spec.columns, spec.longest_pass
     shapes = [(1, 1, 1), (1, rows, columns), (2, rows + 1, columns - 1), (rows, 1, columns + 1),
-              (3, 3 * rows, 1), (tall, rows, columns), (tall + 1, rows, columns), (5, 40 * rows, 3)]
+              (3, 3 * rows, 1), (tall, rows, columns), (tall + 1, rows, columns), (5, min(40 * rows, spec.longest_inner), 3)]
     ends = [(spec.in_format.lo, spec.weight_format.lo), (spec.in_format.lo, spec.weight_format.hi),
             (spec.in_format.hi, spec.weight_format.hi), (0, spec.weight_format.lo)]
     for transposed in (False, True)[:1 + spec.transposable]:

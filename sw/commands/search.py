@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         test = origin.images.test
         pixels, labels = origin.images.pixels[test], origin.images.labels[test]
         reference = Reference.of(origin.model, pixels, labels, bar("float network", len(test)))
-        singles = single_method_choices(candidates.layers)
+        singles = single_method_choices(candidates.layers, base)
         advance = bar("integer networks", len(test) * (1 + len(singles)))
         evaluations = [reference.evaluate(f"mix by {args.metric}", chosen, costs, advance)]
         evaluations += [reference.evaluate(name, origin.network(methods), costs, advance)

@@ -8,25 +8,30 @@ import numpy as np
 import torch
 
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.ptq.float_graph import BATCH, FloatGraph
+from vitrtl.sw.ptq.float_graph import BATCH, FloatGraph, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.observers import OBSERVERS, MagnitudeHistogram, round_scale
 
 __all__ = ["Calibration", "calibrate"]
 
+SAMPLE_ROWS = 512
+"""Rows of a layer's input that are kept, evenly from the first batch of images."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Calibration:
-    """Histograms of every value of a float network.
+    """Histograms of every value of a float network, and samples of what its layers read.
 
     Parameters
     ----------
     observer : name in `OBSERVERS` of the rule that turns a histogram into a range.
     histograms : by value name.
+    samples : rows of the inputs of the layers that offer a choice, by value name.
     """
 
     observer: str
     histograms: Mapping[str, MagnitudeHistogram]
+    samples: Mapping[str, np.ndarray]
 
     def scale(self, name: str, bits: int = 8) -> Fraction:
         """Return the scale of a symmetric signed code for a value."""
@@ -58,14 +63,19 @@ def calibrate(model: FloatModel, pixels: np.ndarray, observer: str,
     graph = FloatGraph(model)
     graph.check(pixels[:1])
     histograms: dict[str, MagnitudeHistogram] = {}
+    samples: dict[str, np.ndarray] = {}
+    read = {layer.source for layer in layers_of(model)}
 
     def observe(name: str, value: torch.Tensor) -> None:
         histograms.setdefault(name, MagnitudeHistogram()).update(value)
+        if name in read and name not in samples:
+            rows = value.reshape(-1, value.shape[-1])
+            samples[name] = rows[::max(1, len(rows) // SAMPLE_ROWS)].double().numpy()
 
     for i in range(0, len(pixels), BATCH):
         graph.run(pixels[i:i + BATCH], observe)
         progress(len(pixels[i:i + BATCH]))
-    return Calibration(observer=observer, histograms=histograms)
+    return Calibration(observer=observer, histograms=histograms, samples=samples)
 
 
 def _named_scale(name: str, scale: float) -> Fraction:

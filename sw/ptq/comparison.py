@@ -1,12 +1,11 @@
 """Integer networks beside each other and beside the float one: what they get right, and cost."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of
+from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.network import IntegerNetwork
@@ -14,8 +13,18 @@ from vitrtl.sw.ptq.float_graph import BATCH, FloatGraph, FloatLayer
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.unit_costs import Total, UnitCosts
 
-__all__ = ["Evaluation", "Reference", "nonlinear_units", "shared_units",
+__all__ = ["FAMILIES", "Evaluation", "Reference", "nonlinear_units", "shared_units",
            "single_method_choices"]
+
+
+FAMILIES = {
+    "all float": {"softmax": "float", "gelu": "float", "layernorm": "float"},
+    "I-ViT": {"softmax": "shiftmax", "gelu": "shiftgelu", "layernorm": "newton"},
+    "I-BERT": {"softmax": "iexp", "gelu": "ierf", "layernorm": "isqrt"},
+    "tables": {"softmax": "lut", "gelu": "lut", "layernorm": "lut"},
+    "vitrtl": {"softmax": "exp2", "gelu": "pwl", "layernorm": "rsqrt"},
+}
+"""Methods that belong together, by operator: what one paper, or one engineer, would build."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +38,8 @@ class Evaluation:
     accuracy : share of images that it gets right.
     agreement : share that it puts into the float network's class.
     logit_error : root mean square of its logits' error, over the float logits' deviation.
-    nonlinear, total : cost of the units that offered a choice, and of all units.
+    nonlinear, total : cost of the units that offered a choice, and of all units; None for a
+        network that computes some of its layers in float.
     """
 
     name: str
@@ -37,8 +47,8 @@ class Evaluation:
     accuracy: float
     agreement: float
     logit_error: float
-    nonlinear: Total
-    total: Total
+    nonlinear: Total | None
+    total: Total | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,36 +89,45 @@ class Reference:
             progress(len(part))
         logits = network.values[network.output].real(np.concatenate(parts))
         predicted = logits.argmax(axis=-1)
+        in_gates = all(name in UNITS for name in network.units)
         return Evaluation(
             name=name, network_digest=network.digest,
             accuracy=float((predicted == self.labels).mean()),
             agreement=float((predicted == self.logits.argmax(axis=-1)).mean()),
             logit_error=float(np.sqrt(np.mean((logits - self.logits) ** 2)) / self.logits.std()),
-            nonlinear=costs.total(nonlinear_units(network)), total=costs.total(network.units))
+            nonlinear=costs.total(nonlinear_units(network)) if in_gates else None,
+            total=costs.total(network.units) if in_gates else None)
 
 
-def single_method_choices(layers: Sequence[FloatLayer]) -> dict[str, dict[str, str]]:
-    """Return every combination of one method per operator.
+def single_method_choices(layers: Sequence[FloatLayer],
+                          base: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the choices that a search is compared with, unit by layer, by a name for people.
 
-    Returns
-    -------
-    Unit by layer, by a name made of the methods.
+    First one unit for each operator, as `FAMILIES` names them; then, for each method, the base
+    with that method for all layers of its operator.
+
+    Parameters
+    ----------
+    layers : that offer a choice.
+    base : unit of each layer where nothing else is chosen.
     """
-    choices = {}
-    for units in itertools.product(*(methods_of(operator) for operator in OPERATORS)):
-        by_operator = {entry.operator: entry.name for entry in units}
-        name = " + ".join(entry.method for entry in units)
-        choices[name] = {layer.name: by_operator[layer.operator] for layer in layers}
+    choices = {name: {layer.name: f"{layer.operator}_{methods[layer.operator]}"
+                      for layer in layers} for name, methods in FAMILIES.items()}
+    for operator in OPERATORS:
+        for entry in methods_of(operator, software=True):
+            choices[f"{operator} {entry.method}"] = {
+                layer.name: entry.name if layer.operator == operator else base[layer.name]
+                for layer in layers}
     return choices
 
 
 def nonlinear_units(network: IntegerNetwork) -> Mapping[str, list[Spec]]:
     """Return the units of a network whose operator offers a choice of method."""
     return {name: specs for name, specs in network.units.items()
-            if UNITS[name].operator in OPERATORS}
+            if unit(name).operator in OPERATORS}
 
 
 def shared_units(network: IntegerNetwork) -> Mapping[str, list[Spec]]:
     """Return the other units of a network, which no choice changes."""
     return {name: specs for name, specs in network.units.items()
-            if UNITS[name].operator not in OPERATORS}
+            if unit(name).operator not in OPERATORS}

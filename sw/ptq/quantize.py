@@ -13,7 +13,7 @@ from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
 from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import storage
-from vitrtl.sw.golden.fixed_point import Format, require
+from vitrtl.sw.golden.fixed_point import Format, require, saturate
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.network import IntegerNetwork, Node, Value
 from vitrtl.sw.provenance import command_line, versions
@@ -95,13 +95,18 @@ def resolve_methods(model: FloatModel, operators: Mapping[str, str],
     for name, chosen in layers.items():
         if name not in choices:
             raise UserError(f"layer must be one of {', '.join(choices)}, not {name!r}")
-        if chosen not in (known := [u.name for u in methods_of(choices[name])]):
+        if chosen not in (known := _names_of(choices[name])):
             raise UserError(f"unit of {name} must be one of {', '.join(known)}, not {chosen!r}")
     for operator, chosen in operators.items():
-        if operator not in OPERATORS or chosen not in [u.name for u in methods_of(operator)]:
+        if operator not in OPERATORS or chosen not in _names_of(operator):
             raise UserError(f"{operator} has no unit {chosen!r}")
     by_operator = {**DEFAULT_METHODS, **operators}
     return {name: layers.get(name, by_operator[operator]) for name, operator in choices.items()}
+
+
+def _names_of(operator: str) -> list[str]:
+    """Return the names of the methods of an operator, the float baseline among them."""
+    return [entry.name for entry in methods_of(operator, software=True)]
 
 
 def deferred_beta(layer: FloatLayer) -> np.ndarray:
@@ -215,8 +220,7 @@ class _Export:
         x = self._product(f"{at}.attn.scores", q, k, Fraction(attn.scale), transposed=True)
         softmax = self.layers[f"{at}.attn.softmax"]
         x = self._requantize(x, [self._input_scale(softmax)], S8)
-        x = self._nonlinear(softmax, x)
-        x = self._requantize(x, [calibration.scale(softmax.name)], S8)
+        x = self._nonlinear(softmax, x, [calibration.scale(softmax.name)])
         x = self._product(f"{at}.attn.context", x, v)
         x = self._requantize(x, [calibration.scale(f"{at}.attn.context")], S8)
         x = self._structural(f"{at}.attn.merge", "merge", [x])
@@ -229,8 +233,7 @@ class _Export:
         gelu = self.layers[f"{at}.mlp.gelu"]
         x = self._norm(f"{at}.norm2", stream)
         x = self._linear(f"{at}.mlp.fc1", x, mlp.fc1, [self._input_scale(gelu)], S8)
-        x = self._nonlinear(gelu, x)
-        x = self._requantize(x, [self.calibration.scale(gelu.name)], S8)
+        x = self._nonlinear(gelu, x, [self.calibration.scale(gelu.name)])
         x = self._linear(f"{at}.mlp.fc2", x, mlp.fc2, [self.stream_scale], S16, block.ls2)
         return self._structural(f"{at}.mlp.add", "add", [stream, x])
 
@@ -244,37 +247,48 @@ class _Export:
         layer = dataclasses.replace(
             layer, beta=tuple(np.where(deferred != 0, 0.0, beta).tolist()),
             gamma=tuple(np.where(gamma == 0, SMALLEST_GAIN, gamma).tolist()))
-        x = self._requantize(self._nonlinear(layer, x), [self.calibration.scale(name)], S8)
+        x = self._nonlinear(layer, x, [self.calibration.scale(name)])
         self.left_out[x.name] = deferred
         return x
 
-    def _nonlinear(self, layer: FloatLayer, x: _Operand) -> _Operand:
-        """Add the unit that was chosen for a layer."""
+    def _nonlinear(self, layer: FloatLayer, x: _Operand, scales: list[Fraction]) -> _Operand:
+        """Add the unit that was chosen for a layer, and the requantizer that it may need."""
         name = self.methods[layer.name]
+        golden, spec = unit(name).golden, self.specs[name]
         parameters = {"gamma": layer.gamma, "beta": layer.beta} if layer.gamma else {}
         try:
-            constants, scale = unit(name).golden.derive(self.specs[name], x.scale[0], **parameters)
+            constants, scale = golden.export(spec, x.scale[0], self._codes(layer, x), scales[0],
+                                             **parameters)
         except ValueError as error:
             raise UserError(f"{layer.name}: {error}") from None
         scale = tuple(scale) if isinstance(scale, Sequence) else (scale,)
-        return self._unit(layer.name, name, self.specs[name], [x], constants, scale)
+        x = self._unit(layer.name, name, spec, [x], constants, scale)
+        return x if golden.merges_requantizer else self._requantize(x, scales, S8)
+
+    def _codes(self, layer: FloatLayer, x: _Operand) -> np.ndarray:
+        """Return what calibration saw of a layer's input, as the integer network codes it."""
+        codes = np.rint(self.calibration.samples[layer.source] / float(x.scale[0]))
+        return saturate(codes, self.values[x.name].format).astype(np.int64)
 
     def _input_scale(self, layer: FloatLayer) -> Fraction:
         """Return the calibrated scale of a layer's input, raised until its unit accepts it.
 
         A unit's registers bound the scale from below; a layer whose inputs are that small loses
-        nothing by coarser codes than the calibration asked for.
+        nothing by coarser codes than the calibration asked for. Some methods take powers of two
+        alone.
         """
         name = self.methods[layer.name]
+        golden, spec = unit(name).golden, self.specs[name]
         scale = self.calibration.scale(layer.source)
         for _ in range(64):
+            fitted = golden.fit_scale(spec, scale)
             try:
-                unit(name).golden.derive(self.specs[name], scale)
+                golden.derive(spec, fitted)
             except ValueError as error:
                 refusal = error
-                scale = round_scale(float(scale * Fraction(9, 8)))
+                scale = round_scale(float(fitted * Fraction(9, 8)))
             else:
-                return scale
+                return fitted
         raise UserError(f"{layer.name}: {refusal}")
 
     def _linear(self, name: str, x: _Operand, part: torch.nn.Linear, scales: list[Fraction],
@@ -387,9 +401,9 @@ def _specs(model: FloatModel, methods: Mapping[str, str]) -> dict[str, Spec]:
             "layernorm": module.embed_dim}
     specs = {}
     for name in set(methods.values()):
-        spec = UNITS[name].golden.spec()
+        spec = unit(name).golden.spec()
         if hasattr(spec, "longest_row"):
-            longest = max(spec.longest_row, _power_of_two(rows[UNITS[name].operator]))
+            longest = max(spec.longest_row, _power_of_two(rows[unit(name).operator]))
             spec = dataclasses.replace(spec, longest_row=longest)
         specs[name] = spec
     spec = UNITS["requantize"].golden.spec()

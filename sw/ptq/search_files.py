@@ -32,13 +32,15 @@ def candidate_records(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 
 def evaluation_records(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Return every network as flat values; costs are those of all its units."""
+    """Return every network as flat values; costs are those of all its units, where it has gates."""
     records = []
     for evaluation in evaluations:
         record = dataclasses.asdict(evaluation)
         total, nonlinear = record.pop("total"), record.pop("nonlinear")
-        records.append({**record, "nonlinear_area": nonlinear["area"], "area": total["area"],
-                        **total["resources"], "clock_mhz": total["clock_mhz"]})
+        if total is not None:
+            record |= {"nonlinear_area": nonlinear["area"], "area": total["area"],
+                       **total["resources"], "clock_mhz": total["clock_mhz"]}
+        records.append(record)
     return records
 
 

@@ -28,7 +28,7 @@ from vitrtl.sw.ptq.metrics import NoiseMeter
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.quantize import deferred_beta, export
 
-__all__ = ["CandidateNetworks", "Sensitivity", "measure"]
+__all__ = ["CandidateNetworks", "Sensitivity", "measure", "operand_nodes"]
 
 DIGITS = 6
 """Significant digits that are kept, so that what a file holds is what the choice was made from."""
@@ -139,10 +139,11 @@ class _Candidate:
     def __init__(self, layer: FloatLayer, network: IntegerNetwork) -> None:
         self.layer = layer
         self.network = network
-        self.node = network.node(layer.name)
+        self.nodes = operand_nodes(network, layer.name)
+        self.node = self.nodes[0]
         self.input = network.values[self.node.inputs[0]]
-        self.output = network.values[self.node.output]
-        self._apply = _function(self.node)
+        self.output = network.values[self.nodes[-1].output]
+        self._functions = [_function(node) for node in self.nodes]
         self._deferred = deferred_beta(layer) if layer.gamma else 0.0
         self._before, self._after, self._alone = NoiseMeter(), NoiseMeter(), NoiseMeter()
 
@@ -152,7 +153,10 @@ class _Candidate:
         self._before.update(x, self.input.real(x_codes))
         self._after.update(y, self._real(y_codes))
         codes = np.rint(x / float(self.input.scale[0])).astype(np.int64)
-        self._alone.update(y, self._real(self._apply(saturate(codes, self.input.format))))
+        codes = saturate(codes, self.input.format)
+        for function in self._functions:
+            codes = function(codes)
+        self._alone.update(y, self._real(codes))
 
     def result(self) -> Sensitivity:
         """Return what was measured."""
@@ -179,19 +183,34 @@ def _function(node: Node) -> Callable[[np.ndarray], np.ndarray]:
     return path or (lambda x: unit(node.op).golden.function(x, spec, constants))
 
 
+def operand_nodes(network: IntegerNetwork, layer: str) -> list[Node]:
+    """Return a layer's node and the requantizer behind it, if it has one.
+
+    What follows reads their result: methods that merge the requantizer, and those that do not,
+    are compared there.
+    """
+    node = network.node(layer)
+    return [node, *(n for n in network.nodes
+                    if n.op == "requantize" and n.inputs == (node.output,))]
+
+
 def _layer_codes(executor: Executor,
                  pixels: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the input and output codes of each layer that offers a choice."""
-    layers = executor.network.methods
-    seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in layers}
+    """Return the input codes of each layer that offers a choice, and those of what it hands on."""
+    network = executor.network
+    nodes = {name: operand_nodes(network, name) for name in network.methods}
+    wanted = {name for of_layer in nodes.values()
+              for name in (of_layer[0].inputs[0], of_layer[-1].output)}
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
 
     def observe(node: Node, inputs: Sequence[np.ndarray], output: np.ndarray) -> None:
-        if node.name in seen:
-            seen[node.name].append((inputs[0], output))
+        if node.output in seen:
+            seen[node.output].append(output)
 
     executor.run(pixels, observe)
-    return {name: (np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]))
-            for name, parts in seen.items()}
+    whole = {name: np.concatenate(parts) for name, parts in seen.items()}
+    return {name: (whole[of_layer[0].inputs[0]], whole[of_layer[-1].output])
+            for name, of_layer in nodes.items()}
 
 
 def _rounded(value: float) -> float:

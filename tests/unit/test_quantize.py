@@ -302,7 +302,7 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(capsys, tmp_path, damage
                                  "timm.list_models(), not 'no_such_vit'\n")
     assert of("--softmax", "magic") == (
         "vitrtl quantize: softmax method must be one of "
-        f"{', '.join(u.method for u in methods_of('softmax'))}, not 'magic'\n")
+        f"{', '.join(u.method for u in methods_of('softmax', software=True))}, not 'magic'\n")
     assert "weights must be finite" in of("--checkpoint", str(damaged(nan)))
     assert "calibration images must be 1..1257" in of("--images", "0")
     assert "observer must be one of minmax, percentile, mse" in of("--observer", "guess")
