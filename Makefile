@@ -3,11 +3,12 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup sim verilog cost search test lint clean
+.PHONY: help setup sim coverage verilog cost search test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
 	@echo "              UNIT=softmax_shiftmax  only this unit;  WAVES=1  leave a waveform"
+	@echo "make coverage the same with 2, 4 and 8 lanes, narrow inputs and the longest rows, without a network"
 	@echo "make search   choose a method per layer from accuracy and measured cost"
 	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
 	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units, in build/verilog-chosen;  DEVICE=ecp5"
@@ -20,6 +21,9 @@ setup: $(READY)
 
 sim: $(VECTORS)
 	@$(VITRTL) sim --vectors $(dir $(VECTORS)) --network $(dir $(NETWORK)) --build $(BUILD)/sim --jobs $(JOBS) $(if $(WAVES),--waves) $(UNIT)
+
+coverage: $(COVERAGE)
+	@$(VITRTL) sim --vectors $(dir $(COVERAGE)) --build $(BUILD)/coverage/sim --device $(DEVICE) --jobs $(JOBS) $(UNIT)
 
 verilog: $(READY)
 	@$(VITRTL) verilog --out $(BUILD)/verilog$(if $(ASSIGNMENT),-chosen) --device $(DEVICE) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT)) $(UNIT)

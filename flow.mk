@@ -16,6 +16,7 @@ READY   := $(VENV)/.ready
 VITRTL  := $(VENV)/bin/vitrtl
 NETWORK := $(BUILD)/network/network.json
 VECTORS := $(BUILD)/vectors/index.json
+COVERAGE := $(BUILD)/coverage/vectors/index.json
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -51,4 +52,8 @@ $(NETWORK): $(READY) $(SOFTWARE)
 
 $(VECTORS): $(NETWORK)
 	@$(VITRTL) vectors --network $(<D) --out $(@D)
+	@touch $@
+
+$(COVERAGE): $(READY) $(SOFTWARE)
+	@$(VITRTL) vectors --coverage --out $(@D)
 	@touch $@

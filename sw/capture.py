@@ -10,7 +10,7 @@ from vitrtl.sw.catalog import OPERATORS, UNITS, Unit, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.files import digest, json_text, read_json, write_if_changed
-from vitrtl.sw.golden.unit import Spec
+from vitrtl.sw.golden.unit import Spec, VectorSpec
 from vitrtl.sw.network import IntegerNetwork, Node
 from vitrtl.sw.sources import digest_module
 from vitrtl.sw.stimuli import answer, constants_for, synthetic_cases
@@ -24,8 +24,14 @@ from vitrtl.sw.vectors import (
     vector_path,
 )
 
-__all__ = ["INDEX", "Activations", "record", "specs_to_test", "write_index",
+__all__ = ["INDEX", "Activations", "coverage_specs", "record", "specs_to_test", "write_index",
            "write_vectors"]
+
+NARROW = {8: 6, 16: 8}
+"""Width of an input that is tried beside the default one: of activations, of the stream."""
+
+LONGEST_ROW = {"softmax": 1024, "gelu": 3072, "layernorm": 3072}
+"""Row length that every unit must be able to hold, by operator."""
 
 INDEX = "index.json"
 """Name of the file that lists the vector files of a folder."""
@@ -66,10 +72,33 @@ def record(network: IntegerNetwork, images: np.ndarray) -> Activations:
 
 
 def specs_to_test(network: IntegerNetwork | None) -> list[tuple[Unit, Spec]]:
-    """Return every unit with each of the network's specs, or its default spec if it has none."""
+    """Return every unit with each of the network's specs, or its default build if it has none.
+
+    The variants that a unit names come as well.
+    """
     used = network.units if network else {}
-    return [(entry, spec) for entry in UNITS.values()
-            for spec in used.get(entry.name) or [entry.golden.spec()]]
+    pairs = []
+    for entry in UNITS.values():
+        golden = entry.golden
+        specs = [*(used.get(entry.name) or [golden.spec()]), *golden.variants.values()]
+        pairs += [(entry, spec) for spec in dict.fromkeys(specs)]
+    return pairs
+
+
+def coverage_specs() -> list[tuple[Unit, Spec]]:
+    """Return every vector unit with 2, 4 and 8 lanes, narrow inputs and its longest rows."""
+    pairs = []
+    for entry in UNITS.values():
+        default = entry.golden.spec()
+        if not isinstance(default, VectorSpec):
+            continue
+        narrow = {"in_width": NARROW[default.in_format.width]} if hasattr(
+            default, "in_width") and default.in_format.width in NARROW else {}
+        longest = {"longest_row": LONGEST_ROW[entry.operator]} if hasattr(
+            default, "longest_row") else {}
+        pairs += [(entry, dataclasses.replace(default, lanes=lanes, **changes))
+                  for lanes, changes in ((2, narrow), (4, {}), (8, longest))]
+    return pairs
 
 
 def write_vectors(folder: Path, entry: Unit, spec: Spec, activations: Activations | None) -> Path:

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 HELP = "Synthesize, place and route units; write the cost table."
-EPILOG = """Without units, every unit of the catalogue with its default spec is measured. Nothing is
-measured twice: results are kept by content under build/cost, and an interrupted run goes on where
-it was. Rows are added to build/cost/costs.json (and .csv), which the search reads before the
-table that is shipped with the package; --ship writes that one. Exit status 1 if a tool fails."""
+EPILOG = """A unit is measured with its default spec and the variants that it names. Without units,
+every unit of the catalogue is, and with four lanes as well. Nothing is measured twice: results are
+kept by content under build/cost, and an interrupted run goes on where it was. Rows are added to
+build/cost/costs.json (and .csv), which the search reads before the table that is shipped with the
+package; --ship writes that one. Exit status 1 if a tool fails."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="tools at once (default: %(default)s)")
     parser.add_argument("--paths", action="store_true", help="print each slowest path")
     parser.add_argument("--ship", action="store_true",
-                        help="write the table of the package, with all default builds")
+                        help="write the table of the package, with all its builds")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise UserError(f"jobs must be at least 1, not {args.jobs}")
     if args.ship and (args.units or args.target or args.network):
-        raise UserError("the shipped table holds all default builds on all targets: "
+        raise UserError("the shipped table holds all its builds on all targets: "
                         "--ship goes without units, --target and --network")
     builds = selected_builds(args.units, args.spec, args.network, args.candidates)
     targets = [load_target(name) for name in dict.fromkeys(args.target or target_names())]
@@ -85,6 +86,7 @@ def selected_builds(names: list[str], changes: list[str], folder: Path | None,
         default_builds,
         network_builds,
         spec_with,
+        table_builds,
     )
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.network import load
@@ -96,7 +98,7 @@ def selected_builds(names: list[str], changes: list[str], folder: Path | None,
     if candidates:
         raise UserError("--candidates needs the --network whose layers have the choice")
     if not changes:
-        return default_builds(dict.fromkeys(names))
+        return default_builds(dict.fromkeys(names)) if names else table_builds()
     if len(names) != 1:
         raise UserError(f"--spec is of one unit, not of {len(names) or 'all'}")
     fields = {}

@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="digits", metavar="NAME",
                         help="set that the images are from (default: %(default)s)")
     parser.add_argument("--synthetic", action="store_true", help="no network: leave its rows out")
+    parser.add_argument("--coverage", action="store_true",
+                        help="no network: every unit with 2, 4 and 8 lanes, narrow inputs and its "
+                             "longest rows")
     parser.add_argument("--out", type=Path, default=Path("build/vectors"), metavar="FOLDER",
                         help="where the files go (default: %(default)s)")
 
@@ -29,7 +32,13 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from vitrtl.sw.capture import record, specs_to_test, write_index, write_vectors
+    from vitrtl.sw.capture import (
+        coverage_specs,
+        record,
+        specs_to_test,
+        write_index,
+        write_vectors,
+    )
     from vitrtl.sw.catalog import unit
     from vitrtl.sw.data import load as load_images
     from vitrtl.sw.errors import UserError
@@ -38,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     names = {unit(name).name for name in args.units}
     activations = None
-    if not args.synthetic:
+    if not (args.synthetic or args.coverage):
         images = load_images(args.data)
         if not 1 <= args.images <= len(images.test):
             raise UserError(f"images must be 1..{len(images.test)} (the test part of "
@@ -47,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
         chosen = images.test[:args.images]
         with console.status(f"{network.name} on {args.images} images"):
             activations = record(network, images.pixels[chosen])
-    pairs = specs_to_test(activations.network if activations else None)
+    pairs = (coverage_specs() if args.coverage
+             else specs_to_test(activations.network if activations else None))
     pairs = [(entry, spec) for entry, spec in pairs if not names or entry.name in names]
     paths = []
     for entry, spec in track(pairs, "vectors", console=console, transient=True):

@@ -7,11 +7,14 @@ from pathlib import Path
 from vitrtl.sw import assignment
 from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.golden.unit import Spec
+from vitrtl.sw.golden.unit import Spec, VectorSpec
 from vitrtl.sw.network import IntegerNetwork
 
 __all__ = ["Build", "assignment_builds", "candidate_builds", "default_builds", "network_builds",
-           "spec_with"]
+           "spec_with", "table_builds"]
+
+TABLE_LANES = 4
+"""Lanes that are measured beside one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,16 +32,21 @@ class Build:
 
 
 def default_builds(names: Iterable[str] = ()) -> list[Build]:
-    """Return the default builds of some units, or of all: those of the shipped cost table.
-
-    The requantizer comes twice, because the residual stream has 16 bits.
-    """
+    """Return the default build of some units, or of all, and the variants that each names."""
     builds = []
     for name in names or UNITS:
-        spec = unit(name).golden.spec()
-        builds.append(Build(name, spec))
-        if name == "requantize":
-            builds.append(Build(name, dataclasses.replace(spec, out_width=16)))
+        golden = unit(name).golden
+        builds += [Build(name, spec) for spec in (golden.spec(), *golden.variants.values())]
+    return builds
+
+
+def table_builds() -> list[Build]:
+    """Return the builds of the shipped cost table: the default ones, and units of four lanes."""
+    builds = []
+    for build in default_builds():
+        builds.append(build)
+        if isinstance(build.spec, VectorSpec) and build.spec == type(build.spec)():
+            builds.append(Build(build.unit, dataclasses.replace(build.spec, lanes=TABLE_LANES)))
     return builds
 
 

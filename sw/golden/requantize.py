@@ -188,4 +188,4 @@ def _factor(spec: RequantizeSpec, ratio: Fraction) -> int:
 
 
 GOLDEN = Golden(spec=RequantizeSpec, constants=RequantizeConstants, derive=derive,
-                function=requantize)
+                function=requantize, variants={"16 bits out": RequantizeSpec(out_width=16)})

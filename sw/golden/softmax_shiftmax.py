@@ -142,4 +142,5 @@ def shiftmax(x: np.ndarray, spec: ShiftmaxSpec, constants: ShiftExpConstants) ->
     return require((e * factor) >> (32 - spec.out_bits), spec.out_format, "output")
 
 
-GOLDEN = Golden(spec=ShiftmaxSpec, constants=ShiftExpConstants, derive=derive, function=shiftmax)
+GOLDEN = Golden(spec=ShiftmaxSpec, constants=ShiftExpConstants, derive=derive, function=shiftmax,
+                variants={"8 bits out": ShiftmaxSpec(out_bits=8)})

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -138,6 +138,8 @@ class Golden:
     merges_requantizer : `derive` takes an `out_scale`, at which the result is the next unit's s8
         operand already.
     limits : error against float64, by rising scale.
+    variants : builds beside the default one that are measured as well, by a name for people:
+        what a paper leaves open, or what another place in the network needs.
     """
 
     spec: type[Spec]
@@ -148,6 +150,7 @@ class Golden:
     calibrate: Callable[..., dict[str, Any]] | None = None
     merges_requantizer: bool = False
     limits: tuple[ErrorLimit, ...] = ()
+    variants: Mapping[str, Spec] = dataclasses.field(default_factory=dict)
 
     def export(self, spec: Spec, in_scale: Fraction, codes: np.ndarray | None = None,
                out_scale: Fraction | None = None, **parameters: Any) -> tuple[Any, Any]:

@@ -24,8 +24,9 @@ def candidate_table(candidates: Sequence[Candidate], choice: Mapping[str, str],
         "C norm", "Omega", "chosen", title=f"Each layer's {SHOWN} highest Omega, and the chosen",
         caption=(
             "All candidates are in sensitivity.csv. ASQNR (20 log10) in the network that uses the "
-            "method for the whole operator, SQNR diff is in minus out; SQNR (dB), P (squared error of an element) and Omega of the "
-            "method alone, on the float input in codes. Norm: over the layer's largest."))
+            "method for the whole operator, SQNR diff is in minus out; SQNR (dB), P (squared error "
+            "of an element) and Omega of the method alone, on the float input in codes. Norm: over "
+            "the layer's largest."))
     for column in table.columns[2:11]:
         column.justify = "right"
     for layer, of_layer in layers_in(candidates).items():

@@ -12,16 +12,25 @@ from vitrtl.sw.cost.builds import (
     default_builds,
     network_builds,
     spec_with,
+    table_builds,
 )
 from vitrtl.sw.errors import UserError
 
 
-def test_defaults_are_the_catalogue_and_a_second_requantizer() -> None:
+def test_defaults_are_the_catalogue_and_its_variants() -> None:
     builds = default_builds()
     assert {build.unit for build in builds} == set(UNITS)
-    assert len(builds) == len(UNITS) + 1
+    assert len(builds) == sum(1 + len(entry.golden.variants) for entry in UNITS.values())
     assert [b.spec.out_width for b in builds if b.unit == "requantize"] == [8, 16]
-    assert [build.unit for build in default_builds(["matmul"])] == ["matmul"]
+    assert [build.unit for build in default_builds(["gelu_ierf"])] == ["gelu_ierf"]
+
+
+def test_the_table_has_vector_units_of_four_lanes_beside_the_defaults() -> None:
+    builds = table_builds()
+    added = [build for build in builds if build not in default_builds()]
+    assert {build.unit for build in added} == set(UNITS) - {"matmul"}
+    assert {build.spec.lanes for build in added} == {4}
+    assert len({(build.unit, build.spec.digest) for build in builds}) == len(builds)
 
 
 def test_network_needs_its_own_units_with_their_specs(network) -> None:
