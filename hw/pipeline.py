@@ -47,6 +47,8 @@ class Pipeline:
         The low 17 bits of `b` and the rest go through a block each.  Latency: 3 stages.
         """
         a, b = Value.cast(a), Value.cast(b)
+        if len(b) <= 18:
+            return self.reg(self.multiply(a, b))
         low = self.multiply(a, b[:17])
         high_bits = b[17:]
         high = self.multiply(a, high_bits.as_signed() if b.shape().signed else high_bits)
