@@ -27,7 +27,7 @@ def plan(folder: Path, build: Path, network: Path, names: list[str], devices: tu
         If there are no vectors, or if they are of another network or of another golden function
         than the present one.
     """
-    wanted = {unit(name).name for name in names}
+    wanted = {unit(name, gates=True).name for name in names}
     index = _index(folder)
     _check_network(folder, index["network"], network)
     jobs = []

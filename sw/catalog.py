@@ -59,6 +59,8 @@ UNITS = {u.name: u for u in (
     Unit("gelu", "ierf", "I-BERT"),
     Unit("gelu", "pwl", "vitrtl"),
     Unit("layernorm", "newton", "I-ViT"),
+    Unit("layernorm", "isqrt", "I-BERT"),
+    Unit("layernorm", "l1", "Fully-8bit Transformer"),
     Unit("requantize", "dyadic", "HAWQ-V3, I-ViT", name="requantize"),
     Unit("matmul", "systolic", "weight-stationary array", name="matmul"),
 )}
@@ -76,17 +78,22 @@ ALL = ChainMap(SOFTWARE, UNITS)
 """Both, as what a node of a network can be; the units come first."""
 
 
-def unit(name: str) -> Unit:
+def unit(name: str, gates: bool = False) -> Unit:
     """Return the unit of that name.
+
+    Parameters
+    ----------
+    gates : take no baseline that has none.
 
     Raises
     ------
     ValueError
         For an unknown name, listing the known ones.
     """
-    if name not in ALL:
-        raise ValueError(f"unit must be one of {', '.join(ALL)}, not {name!r}")
-    return ALL[name]
+    known = UNITS if gates else ALL
+    if name not in known:
+        raise ValueError(f"unit must be one of {', '.join(known)}, not {name!r}")
+    return known[name]
 
 
 def methods_of(operator: str, software: bool = False) -> list[Unit]:

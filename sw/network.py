@@ -21,12 +21,13 @@ from vitrtl.sw.catalog import ALL, OPERATORS, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, existing, json_text, read_json, write_if_changed
 from vitrtl.sw.golden.fixed_point import Format, require
-from vitrtl.sw.golden.unit import Spec
+from vitrtl.sw.golden.unit import Spec, VectorSpec
+from vitrtl.sw.reference import real
 
 __all__ = ["FORMAT", "VERSION", "IntegerNetwork", "Node", "Value", "load", "save"]
 
 FORMAT = "vitrtl.network"
-VERSION = 1
+VERSION = 2
 JSON_NAME = "network.json"
 TENSORS_NAME = "network.safetensors"
 
@@ -41,15 +42,17 @@ class Value:
     shape : of one image's value, no batch axis; of the tensor for a constant operand.
     scale : what a code of 1 stands for, for information only: nothing is computed from it when
         the network runs. One for the value, or one per element of the last axis.
+    operand : how a code stands for a number, see `VectorSpec`; a log2 code needs no scale.
     """
 
     format: Format
     shape: tuple[int, ...]
     scale: tuple[Fraction, ...]
+    operand: str = "linear"
 
     def real(self, codes: np.ndarray) -> np.ndarray:
         """Return the float64 numbers that codes stand for, to compare them with a float network."""
-        return codes * np.array([float(s) for s in self.scale])
+        return real(codes, np.array([float(s) for s in self.scale]), self.operand)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -217,7 +220,7 @@ def _graph(network: IntegerNetwork) -> dict[str, Any]:
         "name": network.name,
         "input": network.input,
         "values": {name: {"format": str(value.format), "shape": list(value.shape),
-                          "scale": [str(s) for s in value.scale]}
+                          "scale": [str(s) for s in value.scale], "operand": value.operand}
                    for name, value in network.values.items()},
         "operands": sorted(network.operands),
         "nodes": [{"name": node.name, "op": node.op, "inputs": list(node.inputs),
@@ -238,7 +241,8 @@ def _parse(head: dict[str, Any], tensors: dict[str, np.ndarray]) -> IntegerNetwo
             constants={name: tensors[f"{node['name']}.{name}"] for name in node["constants"]},
             attributes=node["attributes"]))
     values = {name: Value(format=Format.parse(value["format"]), shape=tuple(value["shape"]),
-                          scale=tuple(Fraction(s) for s in value["scale"]))
+                          scale=tuple(Fraction(s) for s in value["scale"]),
+                          operand=value["operand"])
               for name, value in head["values"].items()}
     return IntegerNetwork(name=head["name"], nodes=tuple(nodes), values=values,
                           operands={name: tensors[name] for name in head["operands"]},
@@ -279,6 +283,9 @@ def _check(network: IntegerNetwork) -> None:
                 fmt, shape = rule([(v.format, v.shape) for v in inputs], node.attributes)
             except (ValueError, KeyError) as error:
                 raise UserError(f"{where}: {error}") from None
+        made = node.spec.operand if isinstance(node.spec, VectorSpec) else "linear"
+        if values[node.name].operand != made:
+            raise UserError(f"{where} must give {made} codes, not {values[node.name].operand}")
         if (fmt, shape) != (values[node.name].format, values[node.name].shape):
             raise UserError(f"{where} must give {fmt} of shape {shape}, not "
                             f"{values[node.name].format} of shape {values[node.name].shape}")
@@ -301,6 +308,9 @@ def _check_unit(where: str, node: Node, inputs: list[Value]) -> tuple[Format, tu
                             f"not {array.size}")
     wanted = [node.spec.in_format]
     shape = inputs[0].shape
+    taken = node.spec.operand if node.op == "matmul" else "linear"
+    if inputs[0].operand != taken:
+        raise UserError(f"{where} takes {taken} codes, not {inputs[0].operand}")
     if node.op == "matmul":
         wanted.append(node.spec.weight_format)
         if len(inputs) == 2:

@@ -1,9 +1,11 @@
-"""The operators in float64: what the integer methods approximate."""
+"""The operators in float64, and what codes stand for: what the integer methods approximate."""
 
 import numpy as np
 from scipy.special import erf
 
-__all__ = ["REFERENCES", "gelu", "layernorm", "requantize", "softmax"]
+from vitrtl.sw.golden.log2_code import FRACTION_BITS, log2_value
+
+__all__ = ["REFERENCES", "gelu", "layernorm", "real", "requantize", "softmax"]
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -30,6 +32,19 @@ def layernorm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
 def requantize(x: np.ndarray) -> np.ndarray:
     """Identity: a requantizer changes the scale, not the value."""
     return x
+
+
+def real(codes: np.ndarray, scale: np.ndarray | float, operand: str = "linear") -> np.ndarray:
+    """Return the float64 numbers that codes stand for.
+
+    Parameters
+    ----------
+    scale : what a code of 1 stands for: one, or one per element of the last axis.
+    operand : see `vitrtl.sw.golden.unit.VectorSpec`.
+    """
+    if operand == "log2":
+        return log2_value(codes) * 2.0**-FRACTION_BITS
+    return codes * scale
 
 
 REFERENCES = {"softmax": softmax, "gelu": gelu, "layernorm": layernorm, "requantize": requantize}

@@ -9,7 +9,7 @@ from typing import Any
 HELP = "Run one unit's golden function, or with --rtl its gates, on your own integer array."
 EPILOG = """Rows lie along the last axis. OUT.npy receives the integer codes. For requantize the
 scale is the ratio of input to output scale. layernorm needs --gamma and --beta, one float per
-channel."""
+channel. What a method fits to calibration data is fitted to the input."""
 
 BITS_FIELDS = {"out_bits": 0, "out_width": 0, "sigmoid_width": -1}
 """Fields of a spec that --bits stands for, and what is added to it: a sigmoid of k bits is below
@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, metavar="OUT.npy", help="integer array to write")
     parser.add_argument("--scale", required=True, metavar="S",
                         help="what an input code of 1 stands for: 0.05 or 1/20")
+    parser.add_argument("--out-scale", metavar="S",
+                        help="scale of the result, for a method that merges its requantizer")
     parser.add_argument("--bits", type=int, metavar="N",
                         help="width of the result (softmax: k of the paper; gelu: of its sigmoid)")
     parser.add_argument("--gamma", type=Path, metavar="G.npy", help="layernorm: factor per channel")
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw.catalog import unit
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.files import write_if_changed
-    from vitrtl.sw.reference import REFERENCES
+    from vitrtl.sw.reference import REFERENCES, real
 
     entry = unit(args.unit)
     if entry.operator not in REFERENCES:
@@ -57,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if entry.operator == "requantize":
         constants, out_scale = entry.golden.derive(spec, scale)[0], Fraction(1)
     else:
-        constants, out_scale = entry.golden.derive(
-            spec, scale, **{name: array.tolist() for name, array in parameters.items()})
+        constants, out_scale = export(args, entry, spec, scale, x, parameters)
 
     y = entry.golden.function(x, spec, constants)
     if args.rtl:
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     scales = np.array([float(s) for s in np.atleast_1d(out_scale)])
     wanted = REFERENCES[entry.operator](x * float(scale), **parameters)
-    error = np.abs(y * scales - wanted)
+    error = np.abs(real(y, scales, spec.operand) - wanted)
     rows = x.size // x.shape[-1]
     print(f"{entry.name}: {rows} rows of {x.shape[-1]}, {spec.in_format} at {float(scale):g} to "
           f"{spec.out_format}, written to {args.output}")
@@ -78,6 +79,23 @@ def run(args: argparse.Namespace) -> int:
     if args.rtl:
         print(f"gates ({args.device}): {cycles} cycles, equal to the golden function")
     return 0
+
+
+def export(args: argparse.Namespace, entry: Any, spec: Any, scale: Fraction, x: Any,
+           parameters: dict[str, Any]) -> tuple[Any, Any]:
+    """Return constants and output scale of the unit for this input."""
+    from vitrtl.sw.errors import UserError
+
+    golden = entry.golden
+    if args.out_scale is not None and not golden.merges_requantizer:
+        raise UserError(f"{entry.name} takes no output scale: a requantizer follows it")
+    fitted = golden.fit_scale(spec, scale)
+    if fitted != scale:
+        raise UserError(f"scale of {entry.name} must be one that the method can take, such as "
+                        f"{fitted}, the next larger one, not {args.scale}")
+    return golden.export(
+        spec, scale, x, None if args.out_scale is None else parse_scale(args.out_scale),
+        **{name: array.tolist() for name, array in parameters.items()})
 
 
 def parse_scale(text: str) -> Fraction:
@@ -156,9 +174,11 @@ def on_the_gates(args: argparse.Namespace, entry: Any, spec: Any, constants: Any
     from vitrtl.sim.job import Job
     from vitrtl.sim.suite import run_suite
     from vitrtl.sw import vectors
+    from vitrtl.sw.catalog import unit
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.stimuli import answer
 
+    unit(entry.name, gates=True)
     rows = list(x.reshape(-1, x.shape[-1]).astype(np.int64))
     golden = vectors.golden_digest(entry.name)
     case = answer(entry, spec, "network", str(args.input), constants, rows)

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw.network import load as load_network
 
     console = Console(stderr=True)
-    names = {unit(name).name for name in args.units}
+    names = {unit(name, gates=True).name for name in args.units}
     activations = None
     if not (args.synthetic or args.coverage):
         images = load_images(args.data)

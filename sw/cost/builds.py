@@ -35,7 +35,7 @@ def default_builds(names: Iterable[str] = ()) -> list[Build]:
     """Return the default build of some units, or of all, and the variants that each names."""
     builds = []
     for name in names or UNITS:
-        golden = unit(name).golden
+        golden = unit(name, gates=True).golden
         builds += [Build(name, spec) for spec in (golden.spec(), *golden.variants.values())]
     return builds
 
@@ -86,7 +86,7 @@ def spec_with(name: str, changes: Mapping[str, str]) -> Spec:
     ValueError
         For an unknown field, or a value that is not of the field's kind.
     """
-    default = unit(name).golden.spec()
+    default = unit(name, gates=True).golden.spec()
     fields = default.asdict()
     for field, text in changes.items():
         kind = type(fields.get(field))

@@ -95,6 +95,10 @@ class VectorSpec(Spec):
     out_format: ClassVar[Format]
     """Format of an output element; a property of the fields."""
 
+    operand: ClassVar[str] = "linear"
+    """What an output code stands for: `linear`, itself times the scale, or `log2`, see
+    `vitrtl.sw.golden.log2_code`."""
+
     lanes: int = 1
 
     def __post_init__(self) -> None:

@@ -14,7 +14,8 @@ from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import storage
 from vitrtl.sw.golden.fixed_point import Format, require, saturate
-from vitrtl.sw.golden.unit import Spec
+from vitrtl.sw.golden.log2_code import FRACTION_BITS
+from vitrtl.sw.golden.unit import Spec, VectorSpec
 from vitrtl.sw.network import IntegerNetwork, Node, Value
 from vitrtl.sw.provenance import command_line, versions
 from vitrtl.sw.ptq.calibration import Calibration, calibrate
@@ -263,7 +264,9 @@ class _Export:
             raise UserError(f"{layer.name}: {error}") from None
         scale = tuple(scale) if isinstance(scale, Sequence) else (scale,)
         x = self._unit(layer.name, name, spec, [x], constants, scale)
-        return x if golden.merges_requantizer else self._requantize(x, scales, S8)
+        if golden.merges_requantizer or spec.operand != "linear":
+            return x
+        return self._requantize(x, scales, S8)
 
     def _codes(self, layer: FloatLayer, x: _Operand) -> np.ndarray:
         """Return what calibration saw of a layer's input, as the integer network codes it."""
@@ -327,10 +330,12 @@ class _Export:
     def _product(self, name: str, a: _Operand, b: _Operand, factor: Fraction = Fraction(1),
                  transposed: bool = False) -> _Operand:
         """Matrix multiplication; `factor` is only part of the scale."""
-        golden, spec = unit("matmul").golden, self.specs["matmul"]
+        operand = self.values[a.name].operand
+        golden, spec = unit("matmul").golden, self.specs[f"matmul {operand}"]
         inner = self.values[a.name].shape[-1]
         constants, _ = golden.derive(spec, inner, transposed)
-        scale = tuple(a.scale[0] * s * factor for s in b.scale)
+        step = Fraction(1, 1 << FRACTION_BITS) if operand == "log2" else a.scale[0]
+        scale = tuple(step * s * factor for s in b.scale)
         return self._unit(name, "matmul", spec, [a, b], constants, scale)
 
     def _requantize(self, x: _Operand, scales: list[Fraction], out: Format,
@@ -361,7 +366,8 @@ class _Export:
                             register.name)
             arrays[register.name] = array.astype(storage(register.format))
         self.nodes.append(Node(name, op, tuple(x.name for x in inputs), spec, arrays))
-        self.values[name] = Value(spec.out_format, shape, scale)
+        operand = spec.operand if isinstance(spec, VectorSpec) else "linear"
+        self.values[name] = Value(spec.out_format, shape, scale, operand)
         return _Operand(name, scale)
 
     def _structural(self, name: str, op: str, inputs: list[_Operand],
@@ -411,7 +417,9 @@ def _specs(model: FloatModel, methods: Mapping[str, str]) -> dict[str, Spec]:
     for fmt in (S8, S16):
         specs[f"requantize {fmt}"] = dataclasses.replace(spec, out_width=fmt.width,
                                                          channels=channels)
-    specs["matmul"] = UNITS["matmul"].golden.spec()
+    spec = UNITS["matmul"].golden.spec()
+    for operand in ("linear", "log2"):
+        specs[f"matmul {operand}"] = dataclasses.replace(spec, operand=operand)
     return specs
 
 

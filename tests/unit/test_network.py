@@ -103,7 +103,7 @@ def test_missing_tensor_is_refused(folder):
 
 def test_other_versions_and_formats_are_refused(folder):
     edit(folder, lambda head: head.update(version=99))
-    with pytest.raises(UserError, match=r"network\.json must have version 1, not 99$"):
+    with pytest.raises(UserError, match=r"network\.json must have version 2, not 99$"):
         load(folder)
     edit(folder, lambda head: head.update(format="something"))
     with pytest.raises(UserError, match=r"network\.json is not a vitrtl\.network file$"):

@@ -79,7 +79,7 @@ def test_no_float_between_image_and_logits(network, digits):
     for node in network.nodes:
         assert all(isinstance(v, int) for v in node.attributes.values()), node.name
         if node.spec is not None:
-            assert all(isinstance(v, int) for v in node.spec.asdict().values()), node.name
+            assert all(isinstance(v, (int, str)) for v in node.spec.asdict().values()), node.name
     kinds = set()
 
     def observe(node, inputs, output):
