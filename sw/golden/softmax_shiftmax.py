@@ -15,7 +15,15 @@ from vitrtl.sw.golden.shift_exp import (
     shift_exp,
     shift_exp_registers,
 )
-from vitrtl.sw.golden.unit import Golden, Register, VectorSpec, check_range, check_row, scale_of
+from vitrtl.sw.golden.unit import (
+    ErrorLimit,
+    Golden,
+    Register,
+    VectorSpec,
+    check_range,
+    check_row,
+    scale_of,
+)
 
 __all__ = ["GOLDEN", "ShiftmaxSpec", "derive", "shiftmax"]
 
@@ -126,9 +134,9 @@ def shiftmax(x: np.ndarray, spec: ShiftmaxSpec, constants: ShiftExpConstants) ->
 
     Error
     -----
-    With 16 bits at most 0.04 for scales up to 0.1 and 0.12 up to 0.25: `I0` is a whole number of
-    codes, which is coarse where the octave has few. With 8 bits a row of 197 can lose all of its
-    mass to the floor. Upheld by `tests/unit/test_golden.py`.
+    At most `GOLDEN.limits`: `I0` is a whole number of codes, which is coarse where the octave has
+    few; the largest errors lie just below scales that divide 1. With 8 bits out a row of 197 can
+    lose all of its mass to the floor. Upheld by `tests/unit/test_accuracy.py`.
 
     Source
     ------
@@ -143,4 +151,6 @@ def shiftmax(x: np.ndarray, spec: ShiftmaxSpec, constants: ShiftExpConstants) ->
 
 
 GOLDEN = Golden(spec=ShiftmaxSpec, constants=ShiftExpConstants, derive=derive, function=shiftmax,
+                limits=(ErrorLimit(0.02, 0.04), ErrorLimit(0.05, 0.065), ErrorLimit(0.1, 0.14),
+                        ErrorLimit(0.25, 0.34)),
                 variants={"8 bits out": ShiftmaxSpec(out_bits=8)})

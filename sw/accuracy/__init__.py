@@ -1,0 +1,1 @@
+"""What the integer methods differ from float64 by, and the table of it."""
