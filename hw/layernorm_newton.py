@@ -60,7 +60,7 @@ class NewtonLayerNorm(wiring.Component):
         lanes, width = spec.lanes, spec.in_width
 
         # Take rows; add elements and their squares.
-        intake = RowIntake(m, spec, self)
+        intake = RowIntake(m, spec, self, slack=self.timing.latency_fixed)
         config = ConfigBank(m, spec, self.c, intake.idle)
         run = Pipeline(m, Const(1))
         kept = [Mux(keep, x, 0).as_signed()

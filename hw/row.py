@@ -15,8 +15,8 @@ __all__ = ["Handover", "RowBuffer", "RowEmit", "RowGate", "RowIntake", "RowRegis
            "row_maximum"]
 
 BUFFER_SLACK = 64
-"""Beats that a row buffer holds beyond the longest row, so that the next row streams in while
-the once-a-row work of the last one goes on."""
+"""Beats that a row buffer holds beyond the longest row if nothing else is asked for, so that the
+next row streams in while the once-a-row work of the last one goes on."""
 
 
 class RowGate:
@@ -121,6 +121,7 @@ class RowBuffer(wiring.Component):
     ----------
     width : bits of a beat.
     longest_beats : beats of the longest row.
+    slack : beats beyond it, at least the cycles of the once-a-row work.
 
     Members
     -------
@@ -135,8 +136,8 @@ class RowBuffer(wiring.Component):
 
     LATENCY = 3
 
-    def __init__(self, width: int, longest_beats: int) -> None:
-        self.depth = 1 << (longest_beats + BUFFER_SLACK - 1).bit_length()
+    def __init__(self, width: int, longest_beats: int, slack: int = BUFFER_SLACK) -> None:
+        self.depth = 1 << (longest_beats + slack - 1).bit_length()
         super().__init__({
             "w_en": In(1), "w_data": In(width), "w_rdy": Out(1, init=1),
             "r_en": In(1), "r_data": Out(width), "r_rdy": Out(1),
@@ -187,6 +188,7 @@ class RowIntake:
     m : module that holds the state.
     spec : has `lanes` and `longest_row`.
     unit : the component, with streams `c`, `i` and `o`.
+    slack : beats that the buffer holds beyond the longest row.
 
     Attributes
     ----------
@@ -198,11 +200,12 @@ class RowIntake:
     idle : no row is in flight.
     """
 
-    def __init__(self, m: Module, spec: VectorSpec, unit: wiring.PureInterface) -> None:
+    def __init__(self, m: Module, spec: VectorSpec, unit: wiring.PureInterface,
+                 slack: int = BUFFER_SLACK) -> None:
         beat = unit.i.payload
         self.keep = Const(1, 1) if spec.lanes == 1 else beat.keep
         fields = Cat(*beat.data, self.keep, beat.last)
-        self.buffer = RowBuffer(len(fields), -(-spec.longest_row // spec.lanes))
+        self.buffer = RowBuffer(len(fields), -(-spec.longest_row // spec.lanes), slack)
         m.submodules.elements = self.buffer
 
         # A waiting configuration word keeps the next row out, but not the rest of this one.
