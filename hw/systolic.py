@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.multiplier import Multiplier
 from vitrtl.hw.pipeline import Pipeline
+from vitrtl.hw.shifter import Shifter
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.matmul import MatMulSpec
 
@@ -13,7 +14,7 @@ __all__ = ["SystolicArray"]
 
 
 class SystolicArray(wiring.Component):
-    """Rows times columns of multipliers that hold a tile of weights each.
+    """Rows times columns of multipliers, or shifters for log2 codes, that hold a weight each.
 
     Activations enter all rows at once, are skewed inside, and travel to the right; sums travel
     down and leave all columns at once. Nothing in here ever stops: an enable to every register of
@@ -32,6 +33,7 @@ class SystolicArray(wiring.Component):
 
     def __init__(self, spec: MatMulSpec) -> None:
         self.spec = spec
+        self._product = Shifter if spec.operand == "log2" else Multiplier
         super().__init__({
             "load": In(1),
             "load_index": In(range(spec.rows)),
@@ -44,8 +46,8 @@ class SystolicArray(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from activations to their sums: skew, multiplier, adder, and deskew."""
-        return self.spec.rows + self.spec.columns + Multiplier.LATENCY
+        """Cycles from activations to their sums: skew, product, adder, and deskew."""
+        return self.spec.rows + self.spec.columns + self._product.LATENCY
 
     @property
     def wave(self) -> int:
@@ -86,13 +88,13 @@ class SystolicArray(wiring.Component):
                     m.d.sync += waiting.eq(weight)
 
                 # Its own register holds the weight in use.
-                multiplier = Multiplier(shape_of(spec.in_format), shape_of(spec.weight_format))
-                m.submodules[f"pe_{row}_{column}"] = multiplier
+                product = self._product(shape_of(spec.in_format), shape_of(spec.weight_format))
+                m.submodules[f"pe_{row}_{column}"] = product
                 m.d.comb += [
-                    multiplier.en.eq(1), multiplier.a.eq(activation),
-                    multiplier.en_b.eq(swap), multiplier.b.eq(waiting),
+                    product.en.eq(1), product.a.eq(activation),
+                    product.en_b.eq(swap), product.b.eq(waiting),
                 ]
-                total = multiplier.o if row == 0 else multiplier.o + above[column]
+                total = product.o if row == 0 else product.o + above[column]
                 sum_reg = Signal(shape_of(spec.sum_format), reset_less=True)
                 m.d.sync += sum_reg.eq(total)
                 above[column] = sum_reg

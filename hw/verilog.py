@@ -60,7 +60,8 @@ class PlainPorts(Elaboratable):
 def module_name(name: str, spec: Spec) -> str:
     """Return the module's name: the unit's, with the fields that differ from the default spec."""
     default = type(spec)().asdict()
-    changed = [f"_{k}{int(v)}" for k, v in spec.asdict().items() if v != default[k]]
+    changed = [f"_{k}{v if isinstance(v, str) else int(v)}" for k, v in spec.asdict().items()
+               if v != default[k]]
     return name + "".join(changed)
 
 

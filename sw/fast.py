@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitrtl.sw.catalog import unit
+from vitrtl.sw.golden.log2_code import log2_value
 from vitrtl.sw.golden.matmul import MatMulSpec
 from vitrtl.sw.golden.requantize import RequantizeConstants, RequantizeSpec
 from vitrtl.sw.golden.unit import Spec
@@ -33,8 +34,9 @@ def fast_path(name: str, spec: Spec, constants: Any) -> Callable[..., np.ndarray
 
 def _matmul(a: np.ndarray, b: np.ndarray, spec: MatMulSpec) -> np.ndarray:
     """Multiply in floating point that holds every partial sum exactly, which is what BLAS does."""
-    largest = a.shape[-1] << (spec.in_width + spec.weight_width - 2)
+    largest = a.shape[-1] * spec.largest_product
     dtype = np.float32 if largest <= 1 << 24 else np.float64
+    a = log2_value(a) if spec.operand == "log2" else a
     if b.ndim == 2:
         # One product for the whole batch instead of one per image.
         product = a.reshape(-1, a.shape[-1]).astype(dtype) @ b.astype(dtype)

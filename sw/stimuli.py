@@ -288,7 +288,8 @@ def _matmul_corners(entry: Unit, spec: Spec) -> Iterator[MatMulCase]:
     """Smallest, whole and broken tiles; the ends of both ranges."""
     rows, columns, tall = spec.rows, spec.columns, spec.longest_pass
     shapes = [(1, 1, 1), (1, rows, columns), (2, rows + 1, columns - 1), (rows, 1, columns + 1),
-              (3, 3 * rows, 1), (tall, rows, columns), (tall + 1, rows, columns), (5, min(40 * rows, spec.longest_inner), 3)]
+              (3, 3 * rows, 1), (tall, rows, columns), (tall + 1, rows, columns),
+              (5, min(40 * rows, spec.longest_inner), 3)]
     ends = [(spec.in_format.lo, spec.weight_format.lo), (spec.in_format.lo, spec.weight_format.hi),
             (spec.in_format.hi, spec.weight_format.hi), (0, spec.weight_format.lo)]
     for transposed in (False, True)[:1 + spec.transposable]:

@@ -23,4 +23,4 @@ def log2_value(codes: np.ndarray) -> np.ndarray:
     Any, kept.
     """
     codes = require(codes, CODE_FORMAT, "log2 code").astype(np.int64)
-    return np.where(codes > FRACTION_BITS, 0, (1 << FRACTION_BITS) >> np.minimum(codes, 62))
+    return (1 << FRACTION_BITS) >> codes

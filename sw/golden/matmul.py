@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require
+from vitrtl.sw.golden.log2_code import CODE_FORMAT, FRACTION_BITS, log2_value
 from vitrtl.sw.golden.unit import Golden, Register, Spec, check_range
 
 __all__ = ["GOLDEN", "MatMulConstants", "MatMulSpec", "Tiles", "derive", "matmul", "tile",
@@ -15,11 +16,17 @@ __all__ = ["GOLDEN", "MatMulConstants", "MatMulSpec", "Tiles", "derive", "matmul
 class MatMulSpec(Spec):
     """Numbers of one weight-stationary systolic array.
 
+    Results must fit the accumulator. No product over `longest_inner` elements overflows it; a
+    longer one must have operands that see to that, as the probabilities of a softmax do, whose
+    sum is near one.
+
     Parameters
     ----------
     rows : elements of the inner dimension held at once.
     columns : output columns held at once.
-    in_width : activation, bits, signed.
+    operand : what activations are: `linear` for integers, `log2` for codes c that stand for
+        `2**-c` (`vitrtl.sw.golden.log2_code`), whose products are shifts.
+    in_width : linear activation, bits, signed.
     weight_width : weight, bits, signed.
     out_width : accumulator, bits, signed.
     longest_pass : output rows that the accumulators hold; a taller product is cut into several.
@@ -28,6 +35,7 @@ class MatMulSpec(Spec):
 
     rows: int = 8
     columns: int = 8
+    operand: str = "linear"
     in_width: int = 8
     weight_width: int = 8
     out_width: int = 32
@@ -37,6 +45,8 @@ class MatMulSpec(Spec):
     def __post_init__(self) -> None:
         check_range("rows", self.rows, 2, 64)
         check_range("columns", self.columns, 2, 64)
+        if self.operand not in ("linear", "log2"):
+            raise ValueError(f"operand must be linear or log2, not {self.operand!r}")
         check_range("in_width", self.in_width, 2, 16, "bits")
         check_range("weight_width", self.weight_width, 2, 8, "bits")
         check_range("out_width", self.out_width, self.sum_format.width, 32, "bits")
@@ -48,7 +58,7 @@ class MatMulSpec(Spec):
     @property
     def in_format(self) -> Format:
         """Format of an activation."""
-        return Format(self.in_width, True)
+        return CODE_FORMAT if self.operand == "log2" else Format(self.in_width, True)
 
     @property
     def weight_format(self) -> Format:
@@ -58,17 +68,29 @@ class MatMulSpec(Spec):
     @property
     def product_format(self) -> Format:
         """Format of one product."""
-        return Format(self.in_width + self.weight_width, True)
+        width = FRACTION_BITS if self.operand == "log2" else self.in_width
+        return Format(width + self.weight_width, True)
 
     @property
     def sum_format(self) -> Format:
         """Format of a column's sum of products, before accumulation over tiles."""
-        return Format(self.in_width + self.weight_width + (self.rows - 1).bit_length(), True)
+        return Format(self.product_format.width + (self.rows - 1).bit_length(), True)
 
     @property
     def out_format(self) -> Format:
         """Format of a result."""
         return Format(self.out_width, True)
+
+    @property
+    def largest_product(self) -> int:
+        """Largest magnitude of a product."""
+        largest = 1 << FRACTION_BITS if self.operand == "log2" else -self.in_format.lo
+        return largest * -self.weight_format.lo
+
+    @property
+    def longest_inner(self) -> int:
+        """Longest inner dimension over which no operands overflow the accumulator."""
+        return self.out_format.hi // self.largest_product
 
     @property
     def registers(self) -> tuple[Register, ...]:
@@ -119,7 +141,8 @@ def matmul(a: np.ndarray, b: np.ndarray, spec: MatMulSpec) -> np.ndarray:
 
     Format
     ------
-    s`in_width` by s`weight_width` to s`out_width`.
+    s`in_width` or log2 code by s`weight_width` to s`out_width`; a log2 code counts in units of
+    `2**-15`.
 
     Raises
     ------
@@ -127,6 +150,7 @@ def matmul(a: np.ndarray, b: np.ndarray, spec: MatMulSpec) -> np.ndarray:
         If an operand or a result does not fit.
     """
     a = require(a, spec.in_format, "activation").astype(np.int64)
+    a = log2_value(a) if spec.operand == "log2" else a
     b = require(b, spec.weight_format, "weight").astype(np.int64)
     return require(a @ b, spec.out_format, "accumulator")
 
