@@ -53,6 +53,7 @@ class Unit:
 
 UNITS = {u.name: u for u in (
     Unit("softmax", "shiftmax", "I-ViT"),
+    Unit("softmax", "bit_softmax", "IPTQ-ViT"),
     Unit("softmax", "iexp", "I-BERT"),
     Unit("gelu", "shiftgelu", "I-ViT"),
     Unit("gelu", "shiftgelu_elem", "vitrtl, after I-ViT"),

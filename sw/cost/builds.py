@@ -91,7 +91,8 @@ def spec_with(name: str, changes: Mapping[str, str]) -> Spec:
     for field, text in changes.items():
         kind = type(fields.get(field))
         try:
-            fields[field] = {"true": True, "false": False}[text] if kind is bool else int(text)
+            fields[field] = ({"true": True, "false": False}[text] if kind is bool
+                             else text if kind is str else int(text))
         except (KeyError, ValueError):
             raise ValueError(f"{name} {field} must be "
                              f"{'true or false' if kind is bool else 'an integer'}, "

@@ -1,4 +1,7 @@
-"""Power-of-two exponential of I-ViT, of Shiftmax and ShiftGELU. Gates: `vitrtl.hw.shift_exp`."""
+"""Power-of-two exponential: octaves, and a line in each. Gates: `vitrtl.hw.shift_exp`.
+
+I-ViT's ShiftExp has the chord of an octave, the Bit-Softmax of IPTQ-ViT a tangent.
+"""
 
 import dataclasses
 from fractions import Fraction
@@ -9,8 +12,31 @@ import numpy as np
 from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.golden.unit import Register
 
-__all__ = ["ShiftExpConstants", "i0_of", "reciprocal_of", "reciprocal_shift", "shift_exp",
-           "shift_exp_parts", "shift_exp_registers"]
+__all__ = ["CHORD", "TANGENTS", "Line", "ShiftExpConstants", "i0_of", "reciprocal_of",
+           "reciprocal_shift", "shift_exp", "shift_exp_parts", "shift_exp_registers",
+           "times_log2e"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Line:
+    """What stands for `2**x` in an octave: `1 + slope * x / 2**places`.
+
+    Parameters
+    ----------
+    slope, places : dyadic slope.
+    nearest : x is in [-1/2, 1/2], from the octave's middle, and not in (-1, 0].
+    """
+
+    slope: int
+    places: int
+    nearest: bool = False
+
+
+CHORD = Line(slope=1, places=1)
+"""I-ViT: right at both ends of the octave."""
+
+TANGENTS = {"floor": Line(slope=11, places=4), "nearest": Line(slope=11, places=4, nearest=True)}
+"""IPTQ-ViT: 0.6875 for ln 2, by how the octave is rounded, which the paper leaves open."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,25 +82,32 @@ def reciprocal_of(i0: int, magnitude_width: int, i0_width: int) -> int:
     return -(-(1 << reciprocal_shift(magnitude_width, i0_width)) // i0)
 
 
-def shift_exp_parts(distance: np.ndarray, i0: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split `exp(S * distance)` into `(u << (n - q)) >> 1` with `I0 < u <= 2*I0`.
+def times_log2e(distance: np.ndarray | int) -> np.ndarray | int:
+    """Return the distance times 1.4375, for log2(e), by shifts that round down."""
+    return distance + (distance >> 1) - (distance >> 4)
 
-    With `p = d + (d >> 1) - (d >> 4)`, `p = max(p, -n*I0)`, `q = floor(p / -I0)` and
-    `r = p + I0*q` in `(-I0, 0]`: `u = r + 2*I0`, so that the chord `1 + r/(2*I0)` stands for
-    `2**(r/I0)`. A positive distance gives a negative `q`.
+
+def shift_exp_parts(distance: np.ndarray, i0: int, n: int,
+                    line: Line = CHORD) -> tuple[np.ndarray, np.ndarray]:
+    """Split `exp(S * distance)` into `(u << (n - q)) >> places`, where `u` is `I0 << places` at 0.
+
+    With `p = d + (d >> 1) - (d >> 4)`, `p = max(p, -n*I0)`, `q` the quotient of `p` and `-I0`,
+    rounded as the line wants it, and `r = p + I0*q`: `u = (I0 << places) + slope * r`, so that
+    the line at `r / I0` stands for `2**(r/I0)`. The chord gives `I0 < u <= 2*I0`. A positive
+    distance gives a negative `q`.
 
     Source
     ------
     I-ViT, Algorithm 1 and equations 12 to 14, as in the official PyTorch code: the half bit of
-    `r / 2` is kept until after the shift.
+    `r / 2` is kept until after the shift, and so are the four of IPTQ-ViT's
+    `(r >> 1) + (r >> 3) + (r >> 4)`.
     """
-    p = distance + (distance >> 1) - (distance >> 4)
-    p = np.maximum(p, -n * i0)
-    q = (-p) // i0
-    return p + i0 * q + 2 * i0, q
+    p = np.maximum(times_log2e(distance), -n * i0)
+    q = (-p + (i0 >> 1 if line.nearest else 0)) // i0
+    return (i0 << line.places) + line.slope * (p + i0 * q), q
 
 
-def shift_exp(distance: np.ndarray, i0: int, n: int) -> np.ndarray:
+def shift_exp(distance: np.ndarray, i0: int, n: int, line: Line = CHORD) -> np.ndarray:
     """Return `exp(S * distance) * I0 * 2**n` for distances at or below zero."""
-    u, q = shift_exp_parts(distance, i0, n)
-    return (u << (n - q)) >> 1
+    u, q = shift_exp_parts(distance, i0, n, line)
+    return (u << (n - q)) >> line.places

@@ -70,6 +70,7 @@ def test_spec_fields_are_read_from_text() -> None:
     default = UNITS["matmul"].golden.spec()
     assert spec_with("matmul", {"rows": "4", "transposable": "false"}) == dataclasses.replace(
         default, rows=4, transposable=False)
+    assert spec_with("softmax_bit_softmax", {"rounding": "floor"}).rounding == "floor"
 
 
 @pytest.mark.parametrize(("changes", "complaint"), [
