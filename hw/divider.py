@@ -1,12 +1,13 @@
 """Division: a pipeline of one quotient per cycle, and a serial one for what runs once a row."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.pipeline import Pipeline
+from vitrtl.hw.timing import Timing
 
-__all__ = ["Reciprocal", "pipelined_fraction", "pipelined_reciprocal"]
+__all__ = ["Reciprocal", "RoundedQuotient", "pipelined_fraction", "pipelined_reciprocal"]
 
 
 def pipelined_fraction(pipe: Pipeline, numerator: Value, denominator: Value,
@@ -137,4 +138,76 @@ class Reciprocal(wiring.Component):
         with m.If(self.i.ready):
             m.d.sync += running.eq(self.i.valid)
             m.d.sync += [divisor.eq(self.i.payload), remainder.eq(head), quotient.eq(1)]
+        return m
+
+
+class RoundedQuotient(wiring.Component):
+    """The integer nearest to `dividend / divisor`, ties to even, one bit a cycle.
+
+    Parameters
+    ----------
+    divisor_width : bits of the divisor, unsigned.
+    quotient_width : bits of the quotient; it must fit, for every pair that is offered.
+
+    Members
+    -------
+    i : dividends and divisors.
+    o : quotients, in order. No division runs while a quotient waits.
+
+    Latency
+    -------
+    `divisor_width + quotient_width + 1` cycles from the edge that takes a pair to the one that
+    makes its quotient valid.
+    """
+
+    def __init__(self, divisor_width: int, quotient_width: int) -> None:
+        self.pair = data.StructLayout({"dividend": divisor_width + quotient_width,
+                                       "divisor": divisor_width})
+        super().__init__({
+            "i": In(stream.Signature(self.pair)),
+            "o": Out(stream.Signature(unsigned(quotient_width))),
+        })
+
+    @property
+    def timing(self) -> Timing:
+        """Cycles from the edge that takes a pair."""
+        digits = self.pair["dividend"].width
+        return Timing(latency_fixed=digits + 1, interval_min=digits + 2)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        digits = self.pair["dividend"].width
+        divisor = Signal(self.pair["divisor"].width, reset_less=True)
+        remainder = Signal.like(divisor)
+        # What is left of the dividend, and behind it the quotient's digits so far.
+        rest = Signal(digits, reset_less=True)
+        step = Signal(range(digits))
+        up = Signal()
+
+        # One restoring step a cycle, and one more that compares the remainder with half of the
+        # divisor: by then the leading digit of the quotient, a zero, is what comes down.
+        trial = Signal(len(divisor) + 2)
+        brought = Cat(rest[-1], remainder)
+        m.d.comb += trial.eq(brought - divisor)
+        fits = ~trial[-1]
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += [divisor.eq(self.i.payload.divisor), rest.eq(self.i.payload.dividend),
+                             remainder.eq(0), step.eq(digits - 1)]
+                with m.If(self.i.valid):
+                    m.next = "DIVIDE"
+            with m.State("DIVIDE"):
+                m.d.sync += [remainder.eq(Mux(fits, trial, brought)), rest.eq(Cat(fits, rest)),
+                             step.eq(step - 1)]
+                with m.If(step == 0):
+                    m.next = "ROUND"
+            with m.State("ROUND"):
+                m.d.sync += up.eq(fits & (rest[0] | trial.any()))
+                m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(rest + up)]
+                with m.If(self.o.ready):
+                    m.next = "IDLE"
         return m
