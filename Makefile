@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup sim coverage verilog cost search test lint clean
+.PHONY: help setup sim coverage verilog cost errors search test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
@@ -13,6 +13,7 @@ help:
 	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
 	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units, in build/verilog-chosen;  DEVICE=ecp5"
 	@echo "make cost     synthesize, place and route every unit, write the cost table"
+	@echo "make errors   error of every method against float64, at every scale and row length, with plots"
 	@echo "make test     all tests, those in the simulator included"
 	@echo "make lint     style of the Python and lint of the Verilog"
 	@echo "make clean    remove build/ (the environment in .venv stays)"
@@ -30,6 +31,9 @@ verilog: $(READY)
 
 cost: $(READY)
 	@$(VITRTL) cost --jobs $(JOBS) $(UNIT)
+
+errors: $(READY)
+	@$(VITRTL) errors --out $(BUILD)/errors $(UNIT)
 
 search: $(NETWORK)
 	@$(VITRTL) search --network $(dir $(NETWORK)) --out $(BUILD)/search
