@@ -186,4 +186,5 @@ def untile(beats: np.ndarray, m: int, n: int, spec: MatMulSpec) -> np.ndarray:
     return blocks.transpose(1, 0, 2).reshape(m, n_tiles * spec.columns)[:, :n]
 
 
-GOLDEN = Golden(spec=MatMulSpec, constants=MatMulConstants, derive=derive, function=matmul)
+GOLDEN = Golden(spec=MatMulSpec, constants=MatMulConstants, derive=derive, function=matmul,
+                variants={"log2 codes": MatMulSpec(operand="log2")})
