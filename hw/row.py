@@ -173,10 +173,9 @@ class RowBuffer(wiring.Component):
             m.d.sync += self.r_rdy.eq(fetched)
 
         # The entrance closes two beats early, so that its state can be a cycle old.
-        m.d.sync += [
-            self.level.eq(self.level + put - fetch),
-            self.w_rdy.eq(self.level < self.depth - 2),
-        ]
+        with m.If(put != fetch):
+            m.d.sync += self.level.eq(self.level + Mux(put, 1, -1))
+        m.d.sync += self.w_rdy.eq(self.level < self.depth - 2)
         return m
 
 
@@ -195,7 +194,7 @@ class RowIntake:
     transfer : a beat passes.
     gate : where rows begin and end.
     keep : which lanes of the beat hold an element.
-    buffer : holds `Cat(data, keep, last)` of each beat.
+    buffer : holds `Cat(data, keep, last)` of each beat, with one lane no `keep`.
     may_start : to be driven: the next row may begin.
     idle : no row is in flight.
     """
@@ -204,7 +203,7 @@ class RowIntake:
                  slack: int = BUFFER_SLACK) -> None:
         beat = unit.i.payload
         self.keep = Const(1, 1) if spec.lanes == 1 else beat.keep
-        fields = Cat(*beat.data, self.keep, beat.last)
+        fields = Cat(*beat.data, self.keep if spec.lanes > 1 else (), beat.last)
         self.buffer = RowBuffer(len(fields), -(-spec.longest_row // spec.lanes), slack)
         m.submodules.elements = self.buffer
 
@@ -229,8 +228,9 @@ class RowIntake:
         count = Signal(range(2 * self.buffer.depth + 1))
         following = Signal.like(count)
         none = Signal(init=1)
-        m.d.comb += following.eq(count + begun - left)
-        m.d.sync += [count.eq(following), none.eq(following == 0)]
+        m.d.comb += following.eq(count + Mux(begun, 1, -1))
+        with m.If(begun != left):
+            m.d.sync += [count.eq(following), none.eq(following == 0)]
         self.idle = none & ~begun
 
 
@@ -242,7 +242,7 @@ class RowEmit:
     m : module that holds the state.
     spec : has `lanes`.
     o : the output stream.
-    buffer : holds `Cat(..., keep, last)` of each beat, row by row.
+    buffer : holds `Cat(..., keep, last)` of each beat, row by row; with one lane no `keep`.
     may_emit : the once-a-row values of the buffer's row are there.
     queued : stages of a pipeline that never stops, with a queue behind it in place of an enable
         on every register; 0 for one that stops with its output.
@@ -257,10 +257,11 @@ class RowEmit:
     def __init__(self, m: Module, spec: VectorSpec, o: wiring.PureInterface,
                  buffer: RowBuffer, may_emit: ValueLike, queued: int = 0) -> None:
         self.m, self.spec, self.o = m, spec, o
+        self._keep_width = spec.lanes if spec.lanes > 1 else 0
         advance = Signal()
         if queued:
             # Enough room for whatever is in the pipeline when the output stops.
-            width = len(Value.cast(o.payload.data)) + spec.lanes + 1
+            width = len(Value.cast(o.payload.data)) + self._keep_width + 1
             self._queue = m.submodules.results = RowBuffer(width, queued)
             room = Signal()
             m.d.sync += room.eq(self._queue.level < self._queue.depth - queued - 4)
@@ -271,13 +272,17 @@ class RowEmit:
             m.d.comb += advance.eq(~o.valid | o.ready)
             self.pipe = Pipeline(m, advance)
         self.takes, self.ends = Signal(), Signal()
-        self._keep, self._last = buffer.r_data[-1 - spec.lanes:-1], buffer.r_data[-1]
+        self.fields, self._keep, self._last = self._split(buffer.r_data)
         m.d.comb += [
             self.takes.eq(buffer.r_rdy & may_emit & advance),
             self.ends.eq(self.takes & self._last),
             buffer.r_en.eq(self.takes),
         ]
-        self.fields = buffer.r_data[:-1 - spec.lanes]
+
+    def _split(self, beat: Value) -> tuple[Value, Value, Value]:
+        """Return what a buffered beat holds, which lanes of it count, whether it ends its row."""
+        end = len(beat) - 1
+        return beat[:end - self._keep_width], beat[end - self._keep_width:end], beat[end]
 
     def finish(self, stages: int, lane: Callable[[int], Value]) -> None:
         """Drive the output from `lane(index)`, `stages` after `fields`."""
@@ -295,8 +300,8 @@ class RowEmit:
             queue = self._queue
             m.d.comb += [queue.w_en.eq(valid), queue.w_data.eq(Cat(data, keep, last)),
                          queue.r_en.eq(o.ready)]
-            valid, data = queue.r_rdy, queue.r_data[:len(data)]
-            keep, last = queue.r_data[-1 - lanes:-1], queue.r_data[-1]
+            valid = queue.r_rdy
+            data, keep, last = self._split(queue.r_data)
         leaving = RowGate(m, o.valid & o.ready, last)
         m.d.comb += [
             o.valid.eq(valid),
