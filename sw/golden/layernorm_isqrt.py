@@ -62,11 +62,12 @@ class IsqrtSpec(PerChannelSpec):
     def safe_shift(self, channels: int) -> int:
         """Return the smallest shift under which V fits for every row of so many channels.
 
-        A shifted deviation spans at most `R = 2**(in_width - shift)`, so that V is below
-        `channels * (R**2 / 4 + 1)`.
+        Shifted deviations span at most `R = 2**(in_width - shift)`, so that their squares add up
+        to at most `channels * R**2 / 4`; what the rounding of the mean and of the deviations can
+        add to that is less than `channels`, and lost in the clamp.
         """
         shift = 0
-        while channels * ((1 << 2 * (self.in_width - shift - 1)) + 1) >= 1 << RADICAND_WIDTH:
+        while channels << 2 * (self.in_width - shift - 1) > 1 << RADICAND_WIDTH:
             shift += 1
         return shift
 
@@ -119,10 +120,9 @@ def derive(spec: IsqrtSpec, in_scale: Fraction, gamma: Sequence[float], beta: Se
 def calibrate(spec: IsqrtSpec, in_scale: Fraction, codes: np.ndarray) -> dict[str, int]:
     """Return the smallest shift with which V overflows for no row of the calibration data."""
     y = deviations(codes.astype(np.int64), spec)
-    shift = 0
-    while ((y >> shift) ** 2).sum(axis=-1).max() >= 1 << RADICAND_WIDTH:
-        shift += 1
-    return {"shift": shift}
+    largest = spec.safe_shift(codes.shape[-1])
+    return {"shift": next((shift for shift in range(largest) if
+                           ((y >> shift) ** 2).sum(axis=-1).max() < 1 << RADICAND_WIDTH), largest)}
 
 
 def layernorm(x: np.ndarray, spec: IsqrtSpec, constants: IsqrtConstants) -> np.ndarray:

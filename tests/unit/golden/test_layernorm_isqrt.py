@@ -93,7 +93,7 @@ def test_without_calibration_the_shift_is_coarse():
 
 
 @pytest.mark.parametrize(("parameters", "message"), [
-    ({"shift": 8}, "^shift must be 0..7 places, not 8$"),
+    ({"shift": 4}, "^shift must be 0..3 places, not 4$"),
     ({"gamma": [1e-9, 1.0]}, r"^gamma\[0\] must be at least .* for its beta of 0.5, not 1e-09$"),
 ])
 def test_derive_refuses_what_it_cannot_hold(parameters, message):
