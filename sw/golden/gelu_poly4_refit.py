@@ -12,7 +12,7 @@ import numpy as np
 from vitrtl.sw.golden.exact import normal_cdf
 from vitrtl.sw.golden.gelu_poly4 import GOLDEN as POLY4
 from vitrtl.sw.golden.gelu_poly4 import Poly4Spec
-from vitrtl.sw.golden.unit import scale_of
+from vitrtl.sw.golden.unit import ErrorLimit, scale_of
 
 __all__ = ["GOLDEN", "calibrate"]
 
@@ -66,4 +66,5 @@ def calibrate(spec: Poly4Spec, in_scale: Fraction, codes: np.ndarray) -> dict[st
     return {"a": Fraction(-across, square), "b": Fraction(-knee, 1 << PLACES)}
 
 
-GOLDEN = dataclasses.replace(POLY4, calibrate=calibrate)
+GOLDEN = dataclasses.replace(POLY4, calibrate=calibrate,
+                             limits=(ErrorLimit(0.02, 0.0135), ErrorLimit(0.25, 0.0106)))

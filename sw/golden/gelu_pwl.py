@@ -142,4 +142,4 @@ def pwl_gelu(x: np.ndarray, spec: PwlSpec, constants: PwlConstants) -> np.ndarra
 
 
 GOLDEN = Golden(spec=PwlSpec, constants=PwlConstants, derive=derive, function=pwl_gelu,
-                limits=(ErrorLimit(0.5, 0.0045),))
+                limits=(ErrorLimit(0.25, 0.0045),))
