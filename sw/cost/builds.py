@@ -112,7 +112,13 @@ def _with_choices(network: IntegerNetwork, choices: set[str]) -> list[Build]:
             needed = 1 << (rows[unit(name).operator] - 1).bit_length()
             spec = dataclasses.replace(spec, longest_row=max(spec.longest_row, needed))
         builds.append(Build(name, spec))
-    return sorted(builds, key=lambda build: (build.unit, build.spec.digest))
+    # Codes that are no integers need an array of their own.
+    operands = {build.spec.operand for build in builds if isinstance(build.spec, VectorSpec)}
+    arrays = [build for build in builds if build.unit == "matmul"]
+    missing = sorted(operands - {array.spec.operand for array in arrays})
+    builds += [Build(array.unit, dataclasses.replace(array.spec, operand=operand))
+               for array in arrays for operand in missing]
+    return sorted(dict.fromkeys(builds), key=lambda build: (build.unit, build.spec.digest))
 
 
 def _longest_rows(network: IntegerNetwork) -> dict[str, int]:
