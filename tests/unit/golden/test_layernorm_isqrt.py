@@ -67,6 +67,14 @@ def test_a_row_wider_than_those_of_the_calibration_stays_in_its_format():
     np.testing.assert_allclose(np.abs(found), 8, rtol=1e-3)
 
 
+def test_a_place_more_would_leave_the_bias_no_room():
+    # y / std = 1.875: with the code's floor(y * f / 2), 1.9 * 2**30 of the 2**31 that 32 bits hold.
+    spec = GOLDEN.spec()
+    constants, _ = GOLDEN.derive(spec, "0.01", gamma=[1.0] * 192, beta=[0.0] * 192, shift=3)
+    row = np.where(np.arange(192) == 0, 15, 0)
+    assert GOLDEN.function(row, spec, constants).max() == 15 * 2**30 // 16
+
+
 def test_a_row_of_equal_elements_gives_the_bias():
     spec = GOLDEN.spec()
     constants, _ = GOLDEN.derive(spec, "0.01", gamma=[1.0] * 9, beta=[0.5] * 9)
