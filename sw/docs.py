@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from vitrtl.sw.catalog import UNITS, unit
-from vitrtl.sw.cost.table import CostTable, load_table
+from vitrtl.sw.cost.table import load_table
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.unit import VectorSpec
+from vitrtl.sw.markdown import table
+from vitrtl.sw.method_tables import (
+    comparison_table,
+    conclusion_list,
+    error_table,
+    published_table,
+)
 from vitrtl.sw.ptq.search import RULES
 
 __all__ = ["Sources", "refresh"]
@@ -42,27 +49,27 @@ class Sources:
 
 def refresh(text: str, sources: Sources) -> str:
     """Return a document with every table made anew."""
-    def table(match: re.Match) -> str:
+    def generated(match: re.Match) -> str:
         begin, name, arguments, old, end = match.groups()
         if name not in TABLES:
             raise UserError(f"table must be one of {', '.join(TABLES)}, not {name!r}")
         new = TABLES[name](sources, *arguments.split())
         return begin + (old if new is None else new) + end
 
-    return MARKER.sub(table, text)
+    return MARKER.sub(generated, text)
 
 
 def numbers(sources: Sources, name: str) -> str:
     """Spec fields with their defaults, data formats, run-time registers."""
     spec = unit(name).golden.spec()
-    fields = _table(["build-time field", "default", "meaning"],
-                    [[f"`{f}`", f"`{v}`", _parameter_doc(type(spec), f)]
-                     for f, v in spec.asdict().items()])
+    fields = table(["build-time field", "default", "meaning"],
+                   [[f"`{f}`", f"`{v}`", _parameter_doc(type(spec), f)]
+                    for f, v in spec.asdict().items()])
     formats = {"input": spec.in_format, "output": spec.out_format}
-    registers = _table(["run-time register", "address", "format", "meaning"],
-                       [[f"`{r.name}`", f"{r.address}" if r.depth == 1
-                         else f"{r.address}..{r.address + r.depth - 1}", f"`{r.format}`", r.doc]
-                        for r in spec.registers])
+    registers = table(["run-time register", "address", "format", "meaning"],
+                      [[f"`{r.name}`", f"{r.address}" if r.depth == 1
+                        else f"{r.address}..{r.address + r.depth - 1}", f"`{r.format}`", r.doc]
+                       for r in spec.registers])
     data = ", ".join(f"{what} `{fmt}`" for what, fmt in formats.items())
     return f"Data: {data}.\n\n{fields}\n{registers}"
 
@@ -76,7 +83,7 @@ def ports(sources: Sources, name: str) -> str:
     rows = [["`clk`", "in", "1"], ["`rst`", "in", "1"]]
     rows += [[f"`{port}`", "in" if into else "out", str(len(signal))]
              for port, (signal, into) in top.ports.items()]
-    return _table(["port", "direction", "bits"], rows)
+    return table(["port", "direction", "bits"], rows)
 
 
 def timing(sources: Sources, name: str) -> str:
@@ -94,7 +101,7 @@ def timing(sources: Sources, name: str) -> str:
         ["at the clock on ecp5-85k",
          f"{row.clock_mhz:.1f} MHz, {row.clock_mhz * lanes:.0f} M elements/s"],
     ]
-    return _table(["", ""], rows)
+    return table(["", ""], rows)
 
 
 def resources(sources: Sources, name: str) -> str:
@@ -105,8 +112,8 @@ def resources(sources: Sources, name: str) -> str:
 
 def costs(sources: Sources, target: str) -> str:
     """Rows of the shipped cost table for the default specs on one target."""
-    table: CostTable = load_table()
-    return _cost_rows([table.row(name, u.golden.spec(), target) for name, u in UNITS.items()])
+    measured = load_table()
+    return _cost_rows([measured.row(name, u.golden.spec(), target) for name, u in UNITS.items()])
 
 
 def simulation(sources: Sources) -> str | None:
@@ -115,7 +122,7 @@ def simulation(sources: Sources) -> str | None:
     if records is None:
         return None
     order = list(UNITS)
-    return _table(
+    return table(
         ["unit", "device", "rows", "values compared", "mismatches", "cycles",
          "elements/cycle", "latency"],
         [[f"`{r['module']}`", r["device"], f"{r['vectors']:,}", f"{r['values']:,}",
@@ -140,21 +147,42 @@ def search(sources: Sources) -> str | None:
                    for key in ("nonlinear_area", "area", "ff", "dsp", "bram"))]
                 for r in compared["records"]]
     area = f"{found['area_unit']} on {found['target']}"
-    return (_table(["layers that take", *(rule.doc for rule in RULES.values())],
-                   [row for row in counts if any(row[1:])]) + "\n" + _table(
+    return (table(["layers that take", *(rule.doc for rule in RULES.values())],
+                  [row for row in counts if any(row[1:])]) + "\n" + table(
         [f"network (float accuracy {compared['float_accuracy']:.2%})", "accuracy", "logit error",
          f"non-linear units, {area}", f"all units, {area}", "FF", "DSP", "BRAM"], networks))
 
 
+def errors(sources: Sources, name: str) -> str:
+    """Error of one unit against float64, from the shipped error table."""
+    return error_table(name)
+
+
+def comparison(sources: Sources, operator: str) -> str:
+    """Methods of an operator beside each other."""
+    return comparison_table(operator)
+
+
+def published(sources: Sources, operator: str) -> str:
+    """Published units of an operator."""
+    return published_table(operator)
+
+
+def conclusion(sources: Sources, operator: str) -> str:
+    """What follows from the two."""
+    return conclusion_list(operator)
+
+
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
-    "simulation": simulation, "search": search,
+    "simulation": simulation, "search": search, "errors": errors, "comparison": comparison,
+    "published": published, "conclusion": conclusion,
 }
 
 
 def _cost_rows(rows: list) -> str:
     """Return cost rows as a table."""
-    return _table(
+    return table(
         ["unit", "target", "area", "FF", "DSP", "BRAM", "MHz (median of 3 seeds)",
          "cycles for a row of N"],
         [[f"`{r.unit}`" + _changes(r), r.target, f"{r.area} {r.area_unit}",
@@ -176,10 +204,3 @@ def _parameter_doc(kind: type, field: str) -> str:
         if match:
             return " ".join(match.group(1).split())
     raise UserError(f"{kind.__name__} does not document its field {field}")
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

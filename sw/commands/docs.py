@@ -3,15 +3,16 @@
 import argparse
 from pathlib import Path
 
-HELP = "Write the tables in README.md and docs/ from specs, components and measurements."
-EPILOG = """Numbers, ports, timing and resources come from the code and the shipped cost table; the
-tables of `make sim` come from build/ where it has run."""
+HELP = "Write the tables and figures in README.md and docs/ from specs and measurements."
+EPILOG = """Numbers, ports, timing and resources come from the code and the shipped cost table,
+errors from the shipped error table; the tables of `make sim` come from build/ where it has run. A
+figure is drawn again when what it shows has changed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--check", action="store_true",
-                        help="change nothing; exit status 1 if a table is out of date")
+                        help="change nothing; exit status 1 if a table or figure is out of date")
     parser.add_argument("--build", type=Path, default=Path("build"), metavar="FOLDER",
                         help="what `make sim` left (default: %(default)s)")
     parser.add_argument("--root", type=Path, default=Path("."), metavar="FOLDER",
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Refresh or check every document."""
+    from vitrtl.sw import figures
     from vitrtl.sw.docs import Sources, refresh
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.files import write_if_changed
@@ -37,6 +39,14 @@ def run(args: argparse.Namespace) -> int:
             stale.append(path)
         elif write_if_changed(path, new):
             print(f"wrote {path}")
+    for name, operator in figures.FIGURES.items():
+        path, shown = args.root / "docs" / name, figures.picture(operator)
+        if figures.is_current(path, shown):
+            continue
+        if args.check:
+            stale.append(path)
+        elif figures.write(path, shown):
+            print(f"wrote {path}")
     for path in stale:
-        print(f"{path}: a table is out of date; `vitrtl docs` writes it")
+        print(f"{path} is out of date; `vitrtl docs` writes it")
     return 1 if stale else 0

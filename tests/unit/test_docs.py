@@ -1,0 +1,114 @@
+"""The generated parts of the documents: pages, methods beside each other, figures."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from vitrtl.sw import comparison, figures
+from vitrtl.sw.accuracy.study import SCALES, Errors, subjects
+from vitrtl.sw.accuracy.table import ErrorTable, ErrorTableError
+from vitrtl.sw.catalog import OPERATORS, methods_of, unit
+from vitrtl.sw.cost.table import CostError, CostRow, CostTable
+from vitrtl.sw.method_tables import comparison_table, conclusion_list, published_table
+
+DOCS = Path(__file__).parents[2] / "docs"
+METHODS = [u.name for operator in OPERATORS for u in methods_of(operator)]
+
+FIGURES = {"gelu_ierf": (135, 180.0, 0.1), "gelu_shiftgelu_elem": (459, 160.0, 0.04),
+           "requantize": (212, 150.0, None)}
+"""LUT4eq, MHz and largest error of made-up measurements."""
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Two GELUs and the requantizer, with made-up costs and errors."""
+    monkeypatch.setattr(comparison, "methods_of",
+                        lambda operator: [unit("gelu_ierf"), unit("gelu_shiftgelu_elem")])
+
+    def measure(**changed):
+        costs, errors = [], []
+        for name, (area, clock, error) in (FIGURES | changed).items():
+            entry = unit(name)
+            for subject in subjects([entry]):
+                spec = subject.spec
+                costs.append(CostRow(
+                    unit=name, operator=entry.operator, method=entry.method, spec=spec.asdict(),
+                    spec_digest=spec.digest, target="ecp5-85k", part="a part", speed_grade="6",
+                    clock_mhz=clock, clock_mhz_seeds={}, area=area, area_unit="lut4eq",
+                    resources={"ff": 100, "dsp": 2, "bram": 0}, latency_fixed=7,
+                    latency_per_beat=0, interval_min=1, cycles="7 + N", tools={}, verilog="0"))
+                if error:
+                    errors += [Errors(
+                        unit=name, build=subject.build, operator=entry.operator,
+                        method=entry.method, scale=float(scale), fitted_scale=float(scale),
+                        largest=error, mean=error / 4, worst_code=1, worst_input=0.1, falls=0,
+                        made_from=subject.made_from) for scale in SCALES]
+        monkeypatch.setattr(comparison, "load_table", lambda: CostTable(tuple(costs)))
+        monkeypatch.setattr(comparison, "load_errors", lambda: ErrorTable(tuple(errors)))
+
+    measure()
+    return measure
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_page_of_a_method_shows_its_errors(name):
+    assert f"<!-- BEGIN errors {name}: " in (DOCS / "units" / f"{name}.md").read_text()
+
+
+def test_a_method_is_dominated_by_one_that_is_smaller_and_no_worse(measured):
+    small, exact = comparison.lines("gelu")
+    assert comparison.dominators(small, [small, exact]) == []
+    assert comparison.dominators(exact, [small, exact]) == []
+    measured(gelu_ierf=(135, 180.0, 0.04))
+    small, exact = comparison.lines("gelu")
+    assert comparison.dominators(exact, [small, exact]) == [small]
+    assert comparison_table("gelu").splitlines()[-1].endswith("| `ierf` |")
+
+
+def test_a_wide_result_has_the_requantizer_added(measured):
+    line = comparison.lines("gelu")[0]
+    assert (line.alone.area, line.whole.area) == (135, 135 + 212)
+    assert (line.alone.mhz, line.whole.mhz) == (180.0, 150.0)
+
+
+def test_each_published_unit_is_judged_by_area_and_rate(measured):
+    text = conclusion_list("gelu")
+    assert "**ITA ita_gelu** (s8 to s26), 206 LUT4eq at 57 M elements/s: `ierf` does more" in text
+    assert "**MASE fixed_gelu**" in text and "**wins**" in text
+    measured(gelu_ierf=(135, 20.0, 0.1), gelu_shiftgelu_elem=(459, 20.0, 0.04))
+    assert "**ITA ita_gelu** (s8 to s26), 206 LUT4eq at 57 M elements/s, **wins**" in (
+        conclusion_list("gelu"))
+
+
+@pytest.mark.parametrize("operator", [*OPERATORS, "requantize"])
+def test_published_units_are_read_whole(operator):
+    found = comparison.published(operator)
+    assert found and all(p.lut4eq > 0 and p.interval > 0 and p.repository for p in found)
+    assert published_table(operator).count("\n") == len(found) + 2
+
+
+def test_a_missing_cost_is_an_error_that_names_the_command(measured, monkeypatch):
+    monkeypatch.setattr(comparison, "load_table", CostTable)
+    with pytest.raises(CostError, match="`vitrtl cost requantize --target ecp5-85k` measures it$"):
+        comparison.lines("gelu")
+
+
+def test_errors_of_other_sources_are_refused(measured, monkeypatch):
+    stale = ErrorTable(tuple(dataclasses.replace(row, made_from="other")
+                             for row in comparison.load_errors().rows))
+    monkeypatch.setattr(comparison, "load_errors", lambda: stale)
+    with pytest.raises(ErrorTableError, match="^the error table's rows for gelu_ierf are stale, "
+                                              "made from other sources: `vitrtl errors --ship` "
+                                              "measures it$"):
+        comparison.lines("gelu")
+
+
+def test_a_figure_is_current_until_what_it_shows_changes(measured, tmp_path):
+    path = tmp_path / "gelu.svg"
+    assert not figures.is_current(path, figures.picture("gelu"))
+    assert figures.write(path, figures.picture("gelu"))
+    assert figures.is_current(path, figures.picture("gelu"))
+    assert not figures.write(path, figures.picture("gelu"))
+    measured(gelu_ierf=(136, 180.0, 0.1))
+    assert not figures.is_current(path, figures.picture("gelu"))
