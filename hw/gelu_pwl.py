@@ -17,14 +17,14 @@ SEGMENT_BITS = 4
 
 
 class PwlGelu(Elementwise):
-    """`o = max(v, 0) - base[k] - slope[k] * r`, `v` the real value, `k` and `r` bits of `|v|`.
+    """`o = max(v, 0) - (base[k] + slope[k] * r)`, `v` the real value, `k` and `r` bits of `|v|`.
 
     Latency
     -------
-    7 cycles: value (2), magnitude, tables, product (2), difference.
+    8 cycles: value (2), magnitude, tables, product (2), bump, difference.
     """
 
-    STAGES = 7
+    STAGES = 8
 
     def datapath(self, m: Module, pipe: Pipeline, config: ConfigBank,
                  row_start: Value) -> Callable[[int, Value], Value]:
@@ -48,13 +48,13 @@ class PwlGelu(Elementwise):
             slope = pipe.reg(Mux(beyond, 0, Array(SLOPES)[segment]))
             base = pipe.reg(Mux(beyond, 0, Array(BASES)[segment]))
 
-            # Stages 5 and 6: slope times place, while the base is taken off.
+            # Stages 5 to 7: the bump.
             product = pipe.multiply(slope, pipe.reg(place))
-            level = pipe.reg(pipe.reg(positive) - base, 2)
+            bump = pipe.reg((product >> SLOPE_FRACTION) + pipe.reg(base, 2))
 
-            # Stage 7.
+            # Stage 8.
             result = Signal(shape_of(spec.out_format))
-            m.d.comb += result.eq(level - (product >> SLOPE_FRACTION))
+            m.d.comb += result.eq(pipe.reg(positive, 4) - bump)
             return pipe.reg(result)
 
         return lane
