@@ -20,6 +20,7 @@ from vitrtl.sw.method_tables import (
     comparison_table,
     conclusion_list,
     error_table,
+    method_table,
     published_table,
 )
 from vitrtl.sw.ptq.search import RULES
@@ -158,6 +159,11 @@ def errors(sources: Sources, name: str) -> str:
     return error_table(name)
 
 
+def methods(sources: Sources) -> str:
+    """All methods in short."""
+    return method_table()
+
+
 def comparison(sources: Sources, operator: str) -> str:
     """Methods of an operator beside each other."""
     return comparison_table(operator)
@@ -175,8 +181,8 @@ def conclusion(sources: Sources, operator: str) -> str:
 
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
-    "simulation": simulation, "search": search, "errors": errors, "comparison": comparison,
-    "published": published, "conclusion": conclusion,
+    "simulation": simulation, "search": search, "errors": errors, "methods": methods,
+    "comparison": comparison, "published": published, "conclusion": conclusion,
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vitrtl.sw.accuracy.study import DEFAULT, TABLE_SCALES, Errors, Subject, subjects, worst
 from vitrtl.sw.accuracy.table import load_errors
-from vitrtl.sw.catalog import unit
+from vitrtl.sw.catalog import OPERATORS, unit
 from vitrtl.sw.comparison import (
     REQUANTIZER,
     ROW,
@@ -19,7 +19,7 @@ from vitrtl.sw.comparison import (
 from vitrtl.sw.markdown import table
 
 __all__ = ["comparison_table", "conclusion_list", "error_statement", "error_table",
-           "published_table"]
+           "method_table", "published_table"]
 
 
 def error_table(name: str) -> str:
@@ -40,6 +40,19 @@ def error_statement(name: str) -> str:
     limits = unit(name).golden.limits
     parts = [f"{limit.error:g} for scales up to {limit.scale:g}" for limit in limits]
     return f"Stated: at most {', '.join(parts)}, from 0.01 on."
+
+
+def method_table() -> str:
+    """Return the default builds of all methods in short."""
+    rows = []
+    for operator in OPERATORS:
+        found = lines(operator)
+        rows += [[f"`{line.subject.unit.name}`", line.subject.unit.source, _error(line.near),
+                  _error(line.far), f"{line.alone.area:,}", str(line.alone.dsp),
+                  str(line.alone.bram), f"{line.alone.mhz:.1f}", _dominated(line, found)]
+                 for line in found if line.subject.build == DEFAULT and line.cost.lanes == 1]
+    return table(["method", "source", f"largest error at scale {SCALE:g}", "over all scales",
+                  "LUT4eq", "DSP", "BRAM", "MHz", "dominated by"], rows)
 
 
 def comparison_table(operator: str) -> str:

@@ -1,6 +1,7 @@
 """The generated parts of the documents: pages, methods beside each other, figures."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from vitrtl.sw.accuracy.study import SCALES, Errors, subjects
 from vitrtl.sw.accuracy.table import ErrorTable, ErrorTableError
 from vitrtl.sw.catalog import OPERATORS, methods_of, unit
 from vitrtl.sw.cost.table import CostError, CostRow, CostTable
+from vitrtl.sw.docs import MARKER, TABLES
 from vitrtl.sw.method_tables import comparison_table, conclusion_list, published_table
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -86,6 +88,13 @@ def test_published_units_are_read_whole(operator):
     found = comparison.published(operator)
     assert found and all(p.lut4eq > 0 and p.interval > 0 and p.repository for p in found)
     assert published_table(operator).count("\n") == len(found) + 2
+
+
+def test_every_marker_of_the_documents_has_a_table():
+    for path in (DOCS.parent / "README.md", *DOCS.rglob("*.md")):
+        for _, name, arguments, _, _ in MARKER.findall(path.read_text()):
+            required = [p for p in inspect.signature(TABLES[name]).parameters if p != "sources"]
+            assert len(required) == len(arguments.split()), (path, name)
 
 
 def test_a_missing_cost_is_an_error_that_names_the_command(measured, monkeypatch):
