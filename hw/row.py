@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,6 +17,10 @@ __all__ = ["Handover", "RowBuffer", "RowEmit", "RowGate", "RowIntake", "RowRegis
 BUFFER_SLACK = 64
 """Beats that a row buffer holds beyond the longest row if nothing else is asked for, so that the
 next row streams in while the once-a-row work of the last one goes on."""
+
+TAPS = {2: (2, 1), 3: (3, 2), 4: (4, 3), 5: (5, 3), 6: (6, 5), 7: (7, 6), 8: (8, 6, 5, 4),
+        9: (9, 5), 10: (10, 7), 11: (11, 9), 12: (12, 6, 4, 1), 13: (13, 4, 3, 1)}
+"""Bits, counted from 1, that a shift register of a width feeds back to pass all states but one."""
 
 
 class RowGate:
@@ -162,21 +166,27 @@ class RowBuffer(wiring.Component):
             store.r_en.eq(~fetched | move),
             store.o_en.eq(move), self.r_data.eq(store.o_data),
         ]
+        # Places are used in the order of a shift register with feedback, which needs no adder.
         for enable, address in ((put, store.w_addr), (fetch, store.r_addr)):
             place = Signal.like(address)
             m.d.comb += address.eq(place)
+            feedback = ~Cat(place[bit - 1] for bit in TAPS[len(place)]).xor()
             with m.If(enable):
-                m.d.sync += place.eq(place + 1)
+                m.d.sync += place.eq(Cat(feedback, place))
         with m.If(~fetched | move):
             m.d.sync += fetched.eq(filled)
         with m.If(move):
             m.d.sync += self.r_rdy.eq(fetched)
 
-        # The entrance closes two beats early, so that its state can be a cycle old.
+        # The entrance closes early, so that its state can be a cycle old.
         with m.If(put != fetch):
             m.d.sync += self.level.eq(self.level + Mux(put, 1, -1))
-        m.d.sync += self.w_rdy.eq(self.level < self.depth - 2)
+        m.d.sync += self.w_rdy.eq(self.has_room(4))
         return m
+
+    def has_room(self, beats: int) -> Value:
+        """Return whether so many beats, rounded up to a power of two, find a place, and more."""
+        return ~self.level[(beats - 1).bit_length():(self.depth - 1).bit_length()].all()
 
 
 class RowIntake:
@@ -188,6 +198,7 @@ class RowIntake:
     spec : has `lanes` and `longest_row`.
     unit : the component, with streams `c`, `i` and `o`.
     slack : beats that the buffer holds beyond the longest row.
+    most_rows : that are ever in flight, if fewer than two buffers hold beats.
 
     Attributes
     ----------
@@ -200,7 +211,7 @@ class RowIntake:
     """
 
     def __init__(self, m: Module, spec: VectorSpec, unit: wiring.PureInterface,
-                 slack: int = BUFFER_SLACK) -> None:
+                 slack: int = BUFFER_SLACK, most_rows: int | None = None) -> None:
         beat = unit.i.payload
         self.keep = Const(1, 1) if spec.lanes == 1 else beat.keep
         fields = Cat(*beat.data, self.keep if spec.lanes > 1 else (), beat.last)
@@ -225,13 +236,10 @@ class RowIntake:
             begun.eq(self.gate.starts),
             left.eq(unit.o.valid & unit.o.ready & unit.o.payload.last),
         ]
-        count = Signal(range(2 * self.buffer.depth + 1))
-        following = Signal.like(count)
-        none = Signal(init=1)
-        m.d.comb += following.eq(count + Mux(begun, 1, -1))
+        count = Signal(range((most_rows or 2 * self.buffer.depth) + 1))
         with m.If(begun != left):
-            m.d.sync += [count.eq(following), none.eq(following == 0)]
-        self.idle = none & ~begun
+            m.d.sync += count.eq(count + Mux(begun, 1, -1))
+        self.idle = (count == 0) & ~begun
 
 
 class RowEmit:
@@ -250,7 +258,7 @@ class RowEmit:
     Attributes
     ----------
     pipe : stages that advance as the output is taken.
-    takes, ends : a beat, or a row's last beat, leaves the buffer.
+    takes, starts, ends : a beat, a row's first, or a row's last leaves the buffer.
     fields : the buffered beat without its keep and last, in the cycle in which it is taken.
     """
 
@@ -264,20 +272,21 @@ class RowEmit:
             width = len(Value.cast(o.payload.data)) + self._keep_width + 1
             self._queue = m.submodules.results = RowBuffer(width, queued)
             room = Signal()
-            m.d.sync += room.eq(self._queue.level < self._queue.depth - queued - 4)
+            m.d.sync += room.eq(self._queue.has_room(queued + 4))
             m.d.comb += advance.eq(room)
             self.pipe = Pipeline(m, Const(1))
         else:
             self._queue = None
             m.d.comb += advance.eq(~o.valid | o.ready)
             self.pipe = Pipeline(m, advance)
-        self.takes, self.ends = Signal(), Signal()
+        self.takes = Signal()
         self.fields, self._keep, self._last = self._split(buffer.r_data)
         m.d.comb += [
             self.takes.eq(buffer.r_rdy & may_emit & advance),
-            self.ends.eq(self.takes & self._last),
             buffer.r_en.eq(self.takes),
         ]
+        gate = RowGate(m, self.takes, self._last)
+        self.starts, self.ends = gate.starts, gate.ends
 
     def _split(self, beat: Value) -> tuple[Value, Value, Value]:
         """Return what a buffered beat holds, which lanes of it count, whether it ends its row."""
@@ -330,7 +339,9 @@ def row_maximum(m: Module, spec: VectorSpec, unit: wiring.PureInterface, intake:
     taken, begins, ends = Signal(), Signal(), Signal()
     m.d.sync += [candidate.eq(candidates[0]), taken.eq(intake.transfer),
                  begins.eq(intake.gate.starts), ends.eq(intake.gate.ends)]
-    with m.If(taken & (begins | (candidate > largest))):
+    difference = Signal(signed(spec.in_width + 1))
+    m.d.comb += difference.eq(largest - candidate)
+    with m.If(taken & (begins | difference[-1])):
         m.d.sync += largest.eq(candidate)
     handover = Handover(m, largest, intake.gate.starts, ends, take)
     m.d.comb += intake.may_start.eq(handover.may_start)

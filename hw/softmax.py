@@ -87,6 +87,10 @@ class RowSoftmax(wiring.Component, ABC):
     def normalise(self, pipe: Pipeline, kept: Value, factor: Value) -> Value:
         """Return the result from the buffered exponential and the row's factor."""
 
+    def round_off(self, emit: RowEmit, value: Value) -> Value:
+        """Return the output from `normalise`'s result; for what is lost from beat to beat."""
+        return value
+
     def once_a_row(self) -> Reciprocal | RowRegister:
         """Return what turns a row's sum into its factor, beside the stream."""
         width = self.spec.sum_format.width
@@ -100,7 +104,7 @@ class RowSoftmax(wiring.Component, ABC):
         lanes, width = spec.lanes, spec.in_width
 
         # Stage 1: take rows, find their maximum.
-        intake = RowIntake(m, spec, self)
+        intake = RowIntake(m, spec, self, most_rows=8 + self.OUT_STAGES)
         config = ConfigBank(m, spec, self.c, intake.idle)
         take_max = Signal()
         maximum = row_maximum(m, spec, self, intake, take_max)
@@ -134,7 +138,7 @@ class RowSoftmax(wiring.Component, ABC):
         exps = m.submodules.exps = RowBuffer(len(Cat(*kept, keep, last)),
                                              -(-spec.longest_row // lanes))
         m.d.comb += [exps.w_en.eq(valid), exps.w_data.eq(Cat(*kept, keep, last))]
-        m.d.sync += room.eq(exps.level < exps.depth - self.EXP_STAGES - 5)
+        m.d.sync += room.eq(exps.has_room(self.EXP_STAGES + 5))
 
         # Their sum, by a tree over the lanes.
         if lanes > 1:
@@ -177,7 +181,7 @@ class RowSoftmax(wiring.Component, ABC):
 
         def lane(index: int) -> Value:
             field = emit.fields[index * kept_width:(index + 1) * kept_width]
-            return self.normalise(emit.pipe, field, factors.o.payload)
+            return self.round_off(emit, self.normalise(emit.pipe, field, factors.o.payload))
 
         emit.finish(self.OUT_STAGES, lane)
         return m
