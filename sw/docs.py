@@ -159,6 +159,14 @@ def errors(sources: Sources, name: str) -> str:
     return error_table(name)
 
 
+def units(sources: Sources) -> str:
+    """Links to the pages of all units, a line for each operator."""
+    operators = dict.fromkeys(u.operator for u in UNITS.values())
+    return "".join(f"- {operator}: " + ", ".join(
+        f"[{u.method}](docs/units/{u.name}.md)" for u in UNITS.values() if u.operator == operator)
+        + "\n" for operator in operators)
+
+
 def methods(sources: Sources) -> str:
     """All methods in short."""
     return method_table()
@@ -181,7 +189,7 @@ def conclusion(sources: Sources, operator: str) -> str:
 
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
-    "simulation": simulation, "search": search, "errors": errors, "methods": methods,
+    "simulation": simulation, "search": search, "errors": errors, "methods": methods, "units": units,
     "comparison": comparison, "published": published, "conclusion": conclusion,
 }
 
