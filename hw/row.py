@@ -1,6 +1,6 @@
 """What units that need a whole row share: taking rows in, handing row values on, framing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import stream, wiring
@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from vitrtl.hw.block_memory import BlockMemory
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.stream import shape_of
+from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.golden.unit import VectorSpec
 
 __all__ = ["Handover", "RowBuffer", "RowEmit", "RowGate", "RowIntake", "RowRegister",
@@ -198,6 +199,9 @@ class RowIntake:
     spec : has `lanes` and `longest_row`.
     unit : the component, with streams `c`, `i` and `o`.
     slack : beats that the buffer holds beyond the longest row.
+    encoder_stages : of what stands between the stream and the buffer; its elements are then given
+        to `store`. With none, the buffer takes the stream's.
+    element_format : of a buffered element, if not the input's.
     most_rows : that are ever in flight, if fewer than two buffers hold beats.
 
     Attributes
@@ -205,29 +209,39 @@ class RowIntake:
     transfer : a beat passes.
     gate : where rows begin and end.
     keep : which lanes of the beat hold an element.
-    buffer : holds `Cat(data, keep, last)` of each beat, with one lane no `keep`.
+    buffer : holds `Cat(elements, keep, last)` of each beat, with one lane no `keep`.
     may_start : to be driven: the next row may begin.
     idle : no row is in flight.
     """
 
     def __init__(self, m: Module, spec: VectorSpec, unit: wiring.PureInterface,
-                 slack: int = BUFFER_SLACK, most_rows: int | None = None) -> None:
+                 slack: int = BUFFER_SLACK, encoder_stages: int = 0,
+                 element_format: Format | None = None, most_rows: int | None = None) -> None:
         beat = unit.i.payload
+        self.m = m
         self.keep = Const(1, 1) if spec.lanes == 1 else beat.keep
-        fields = Cat(*beat.data, self.keep if spec.lanes > 1 else (), beat.last)
-        self.buffer = RowBuffer(len(fields), -(-spec.longest_row // spec.lanes), slack)
+        self.last = beat.last
+        self.encoder_stages = encoder_stages
+        element_width = (element_format or spec.in_format).width
+        keep_width = spec.lanes if spec.lanes > 1 else 0
+        self.buffer = RowBuffer(spec.lanes * element_width + keep_width + 1,
+                                -(-spec.longest_row // spec.lanes), slack)
         m.submodules.elements = self.buffer
+        room = self.buffer.w_rdy
+        if encoder_stages:
+            # Enough of it for whatever is in the encoder when the entrance closes.
+            room = Signal()
+            m.d.sync += room.eq(self.buffer.has_room(encoder_stages + 5))
 
         # A waiting configuration word keeps the next row out, but not the rest of this one.
         self.transfer, self.may_start = Signal(), Signal()
         self.gate = RowGate(m, self.transfer, beat.last)
         m.d.comb += [
-            unit.i.ready.eq(self.buffer.w_rdy
-                            & (self.gate.in_row | (self.may_start & ~unit.c.valid))),
+            unit.i.ready.eq(room & (self.gate.in_row | (self.may_start & ~unit.c.valid))),
             self.transfer.eq(unit.i.valid & unit.i.ready),
-            self.buffer.w_en.eq(self.transfer),
-            self.buffer.w_data.eq(fields),
         ]
+        if not encoder_stages:
+            self.store(Pipeline(m, Const(1)), beat.data)
 
         # Counted a cycle late, to keep the handshakes out of the adder; a row that has just begun
         # is not yet counted, but seen.
@@ -240,6 +254,16 @@ class RowIntake:
         with m.If(begun != left):
             m.d.sync += count.eq(count + Mux(begun, 1, -1))
         self.idle = (count == 0) & ~begun
+
+    def store(self, pipe: Pipeline, elements: Sequence[Value]) -> None:
+        """Write a beat's elements to the buffer, `encoder_stages` after it came."""
+        stages = self.encoder_stages
+        self.m.d.comb += [
+            self.buffer.w_en.eq(pipe.reg(self.transfer, stages, reset_less=False)),
+            self.buffer.w_data.eq(Cat(
+                *elements, pipe.reg(self.keep, stages) if len(elements) > 1 else (),
+                pipe.reg(self.last, stages))),
+        ]
 
 
 class RowEmit:

@@ -1,20 +1,27 @@
-"""Mean, variance sum and its root of a row, from two sums: what LayerNorm does once a row."""
+"""What LayerNorm does once a row: mean and variance sum from two sums, a root, a table of roots."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.stream import shape_of
-from vitrtl.sw.golden.layernorm_newton import NewtonSpec
+from vitrtl.sw.golden.layernorm_common import LayerNormSpec
+from vitrtl.sw.golden.reciprocal_root import (
+    FACTOR_FORMAT,
+    INDEX_BITS,
+    ROOT_FORMAT,
+    ROOTS,
+    normalised_width,
+)
 
-__all__ = ["MeanVariance", "RowSums", "SquareRoot"]
+__all__ = ["MeanVariance", "ReciprocalRoot", "RowSums", "SquareRoot"]
 
 
 class RowSums(data.StructLayout):
     """Sum, sum of squares and number of elements of a row."""
 
-    def __init__(self, spec: NewtonSpec) -> None:
+    def __init__(self, spec: LayerNormSpec) -> None:
         super().__init__({
             "total": shape_of(spec.sum_format),
             "squares": shape_of(spec.square_sum_format),
@@ -25,24 +32,25 @@ class RowSums(data.StructLayout):
 class MeanVariance(wiring.Component):
     """Rounded mean and sum of squared deviations from it, exact, from the sums of one pass.
 
-    With `T = |sum|`, quotient `q` and remainder `r` of `T / count` and the rounding `d` (0 or 1),
-    the mean is `M = q + d` and `sum (x - M)**2 = squares - M * (2T - count * M)`, where
-    `2T - count * M = T + r - d * count` needs no product.
+    With quotient `q` and remainder `r` of `total / count` and the rounding `d` (0 or 1), the mean
+    is `M = q + d` and `sum (x - M)**2 = squares - M * (2 * total - count * M)`, where
+    `2 * total - count * M = total + (r - d * count)` needs no product. The mean has
+    `mean_fraction` bits below the elements, as if the elements came with so many zeros.
 
     Members
     -------
     i : row sums.
-    mean, variance : results, valid together.
+    o : mean and variance sum, which is zero where the sums would give less.
 
     Latency
     -------
-    `in_width + 7` cycles from the edge that takes the sums to the one that makes results valid.
+    `cycles - 2` from the edge that takes the sums to the one that makes results valid.
     """
 
-    def __init__(self, spec: NewtonSpec) -> None:
+    def __init__(self, spec: LayerNormSpec) -> None:
         self.spec = spec
-        result = data.StructLayout({"mean": shape_of(spec.deviation_format),
-                                    "variance": shape_of(spec.square_sum_format)})
+        result = data.StructLayout({"mean": shape_of(spec.mean_format),
+                                    "variance": shape_of(spec.variance_format)})
         super().__init__({
             "i": In(stream.Signature(RowSums(spec))),
             "o": Out(stream.Signature(result)),
@@ -51,52 +59,58 @@ class MeanVariance(wiring.Component):
     @property
     def cycles(self) -> int:
         """Cycles from one row to the next."""
-        return self.spec.in_width + 9
+        return self.spec.mean_format.width + 9
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        digits = spec.in_width
-        total = Signal(unsigned(spec.sum_format.width), reset_less=True)
-        negative = Signal(reset_less=True)
+        digits, fraction = spec.mean_format.width, spec.mean_fraction
+        below = Const(0, fraction)
+        total = Signal(shape_of(spec.sum_format), reset_less=True)
         squares = Signal(shape_of(spec.square_sum_format), reset_less=True)
         count = Signal(shape_of(spec.count_format), reset_less=True)
         remainder = Signal(len(count), reset_less=True)
+        excess = Signal(signed(len(count) + 1), reset_less=True)
         rest = Signal(digits, reset_less=True)
         quotient = Signal(digits, reset_less=True)
-        step = Signal(range(digits))
-        mean = Signal(digits, reset_less=True)
-        weight = Signal(len(total) + 1, reset_less=True)
-        product = Pipeline(m, Const(1)).multiply_wide(mean, weight)
-
-        trial = Signal(len(count) + 2)
-        shifted = Cat(rest[-1], remainder)
-        m.d.comb += trial.eq(shifted - count)
-        doubled = Cat(Const(0, 1), remainder)
         up = Signal()
+        step = Signal(range(digits))
+        mean = Signal(shape_of(spec.mean_format), reset_less=True)
+        weight = Signal(signed(len(total) + fraction + 1), reset_less=True)
+        product = Pipeline(m, Const(1)).multiply_wide(mean, weight)
+        variance = Signal(signed(spec.variance_format.width + 1))
+        m.d.comb += variance.eq(Cat(below, below, squares) - product)
+        # Exact squares never add up to less than the product.
+        negative = Const(0) if spec.exact_squares else variance[-1]
+
+        # One restoring step a cycle, and one more that compares the remainder with half of the
+        # count.
+        trial = Signal(len(count) + 2)
+        brought = Cat(rest[-1], remainder)
+        m.d.comb += trial.eq(brought - count)
+        fits = ~trial[-1]
 
         incoming = self.i.payload
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += self.i.ready.eq(1)
-                magnitude = Signal.like(total)
-                m.d.comb += magnitude.eq(Mux(incoming.total < 0, -incoming.total, incoming.total))
+                # Divide what lies above zero: the sum of the elements plus half of their range.
+                places = spec.element_format.width - 1
+                high = Signal(len(count) + 1)
+                m.d.comb += [self.i.ready.eq(1),
+                             high.eq((incoming.total >> places) + incoming.count)]
                 m.d.sync += [
-                    total.eq(magnitude),
-                    negative.eq(incoming.total < 0),
+                    total.eq(incoming.total),
                     squares.eq(incoming.squares),
                     count.eq(incoming.count),
+                    remainder.eq(high >> 1),
+                    rest.eq(Cat(below, incoming.total[:places], high[0])),
                     step.eq(digits - 1),
                 ]
                 with m.If(self.i.valid):
-                    m.next = "ALIGN"
-            with m.State("ALIGN"):
-                m.d.sync += [remainder.eq(total >> digits), rest.eq(total)]
-                m.next = "DIVIDE"
+                    m.next = "DIVIDE"
             with m.State("DIVIDE"):
-                fits = ~trial[-1]
                 m.d.sync += [
-                    remainder.eq(Mux(fits, trial, shifted)),
+                    remainder.eq(Mux(fits, trial, brought)),
                     rest.eq(rest << 1),
                     quotient.eq(Cat(fits, quotient)),
                     step.eq(step - 1),
@@ -104,21 +118,24 @@ class MeanVariance(wiring.Component):
                 with m.If(step == 0):
                     m.next = "TIE"
             with m.State("TIE"):
-                m.d.sync += up.eq((doubled > count) | ((doubled == count) & quotient[0]))
+                m.d.sync += up.eq(fits & (quotient[0] | trial.any()))
                 m.next = "ROUND"
             with m.State("ROUND"):
                 m.d.sync += [
-                    mean.eq(quotient + up),
-                    weight.eq(total + remainder - Mux(up, count, 0)),
+                    mean.eq(Cat(quotient[:-1], ~quotient[-1]) + up),
+                    excess.eq(remainder - Mux(up, count, 0)),
                 ]
+                m.next = "WEIGH"
+            with m.State("WEIGH"):
+                m.d.sync += weight.eq(Cat(below, total).as_signed() + excess)
                 m.next = "MULTIPLY 1"
             for wait in (1, 2, 3):
                 with m.State(f"MULTIPLY {wait}"):
                     m.next = f"MULTIPLY {wait + 1}"
             with m.State("MULTIPLY 4"):
                 m.d.sync += [
-                    self.o.payload.mean.eq(Mux(negative, -mean, mean)),
-                    self.o.payload.variance.eq(squares - product),
+                    self.o.payload.mean.eq(mean),
+                    self.o.payload.variance.eq(Mux(negative, 0, variance)),
                     self.o.valid.eq(1),
                 ]
                 m.next = "OFFER"
@@ -185,5 +202,77 @@ class SquareRoot(wiring.Component):
             with m.State("OFFER"):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(Mux(root == 0, 1, root))]
                 with m.If(self.o.ready):
+                    m.next = "IDLE"
+        return m
+
+
+class ReciprocalRoot(wiring.Component):
+    """`vitrtl.sw.golden.reciprocal_root`: a table of roots between two shifts, a step a cycle.
+
+    The value needs n steps up to be normalised, and the table's word all but n steps down; so the
+    sum of both is always the same.
+
+    Parameters
+    ----------
+    width : bits of the value, unsigned.
+
+    Members
+    -------
+    i : values.
+    o : reciprocal roots. The next one is looked up while one waits.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__({
+            "i": In(stream.Signature(unsigned(width))),
+            "o": Out(stream.Signature(shape_of(FACTOR_FORMAT))),
+        })
+
+    @property
+    def cycles(self) -> int:
+        """Cycles from one value to the next."""
+        return normalised_width(self.width) // 2 + 5
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width = normalised_width(self.width)
+        value = Signal(width, reset_less=True)
+        factor = Signal(shape_of(FACTOR_FORMAT), reset_less=True)
+        left = Signal(range(width // 2))
+        m.submodules.roots = roots = memory.Memory(
+            shape=ROOT_FORMAT.width, depth=len(ROOTS), init=ROOTS.tolist(),
+            attrs={"rom_style": "block"})
+        root = roots.read_port()
+        word = Signal(ROOT_FORMAT.width, reset_less=True)
+        m.d.comb += [root.en.eq(1), root.addr.eq(value[-INDEX_BITS:])]
+        m.d.sync += word.eq(root.data)
+
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += [value.eq(self.i.payload), left.eq(width // 2 - 1)]
+                with m.If(self.i.valid):
+                    m.next = "UP"
+            with m.State("UP"):
+                with m.If(value[-2:].any() | (left == 0)):
+                    m.next = "READ"
+                with m.Else():
+                    m.d.sync += [value.eq(value << 2), left.eq(left - 1)]
+            with m.State("READ"):
+                m.next = "LOAD"
+            with m.State("LOAD"):
+                m.d.sync += factor.eq(word << 15)
+                m.next = "DOWN"
+            with m.State("DOWN"):
+                with m.If(left == 0):
+                    m.next = "OFFER"
+                with m.Else():
+                    m.d.sync += [factor.eq(factor >> 1), left.eq(left - 1)]
+            with m.State("OFFER"):
+                with m.If(~self.o.valid | self.o.ready):
+                    m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(factor)]
                     m.next = "IDLE"
         return m

@@ -12,7 +12,7 @@ from vitrtl.sw.golden.fixed_point import Format, require, round_div_even
 from vitrtl.sw.golden.unit import Register, VectorSpec, check_range, check_row, scale_of
 
 __all__ = ["LayerNormSpec", "PerChannelConstants", "PerChannelSpec", "check_affine",
-           "check_channels", "derive_per_channel", "deviations"]
+           "check_channels", "derive_per_channel", "deviations", "row_mean"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,9 @@ class LayerNormSpec(VectorSpec):
 
     mean_fraction: ClassVar[int] = 0
     """Bits that the mean has below the elements."""
+
+    exact_squares: ClassVar[bool] = True
+    """Whether squares are exact; if not, their sum may be less than that of the deviations."""
 
     in_width: int = 16
     longest_row: int = 256
@@ -159,11 +162,13 @@ def check_channels(x: np.ndarray, spec: LayerNormSpec, channels: int) -> np.ndar
     return x
 
 
-def deviations(elements: np.ndarray, spec: LayerNormSpec) -> np.ndarray:
-    """Return the distance of each element from its row's mean, in `2**-mean_fraction`.
-
-    The mean is rounded, ties to even.
-    """
+def row_mean(elements: np.ndarray, spec: LayerNormSpec) -> np.ndarray:
+    """Return the mean of each row in `2**-mean_fraction`, rounded, ties to even."""
     total = require(elements.sum(axis=-1, keepdims=True), spec.sum_format, "sum")
-    mean = round_div_even(total << spec.mean_fraction, elements.shape[-1])
-    return require((elements << spec.mean_fraction) - mean, spec.deviation_format, "deviation")
+    return round_div_even(total << spec.mean_fraction, elements.shape[-1])
+
+
+def deviations(elements: np.ndarray, spec: LayerNormSpec) -> np.ndarray:
+    """Return the distance of each element from its row's mean, in `2**-mean_fraction`."""
+    distance = (elements << spec.mean_fraction) - row_mean(elements, spec)
+    return require(distance, spec.deviation_format, "deviation")

@@ -15,7 +15,7 @@ from vitrtl.sw.golden.layernorm_common import (
     derive_per_channel,
     deviations,
 )
-from vitrtl.sw.golden.unit import Golden
+from vitrtl.sw.golden.unit import ErrorLimit, Golden
 
 __all__ = ["GOLDEN", "NewtonSpec", "derive", "layernorm"]
 
@@ -88,4 +88,5 @@ def layernorm(x: np.ndarray, spec: NewtonSpec, constants: PerChannelConstants) -
     return require(z + constants.bias, spec.out_format, "output")
 
 
-GOLDEN = Golden(spec=NewtonSpec, constants=PerChannelConstants, derive=derive, function=layernorm)
+GOLDEN = Golden(spec=NewtonSpec, constants=PerChannelConstants, derive=derive, function=layernorm,
+                limits=(ErrorLimit(0.05, 0.07), ErrorLimit(0.1, 0.12), ErrorLimit(0.25, 0.3)))
