@@ -243,8 +243,9 @@ def _conclusion(unit: Published, ours: Sequence[Line]) -> str:
         total = totals[label]
         more = " and ".join(f"{surplus} {block.upper()} more" for block in ("dsp", "bram")
                             if (surplus := getattr(total, block) - getattr(unit, block)) > 0)
-        return (f"{name}: `{label}` does more with less area, {total.area:,} LUT4eq at "
-                f"{_rate(total.rate)}, with {more or 'no more DSP or BRAM'}.")
+        what = "takes less area" if unit.rate is None else "does more with less area"
+        return (f"{name}: `{label}` {what}, {total.area:,} LUT4eq at {_rate(total.rate)}, with "
+                f"{more or 'no more DSP or BRAM'}.")
     label = max(totals, key=lambda label: totals[label].rate_per_area)
     total = totals[label]
     ratio = f"{_rate(unit.rate_per_area)} for 1,000 LUT4eq against {_rate(total.rate_per_area)} of"

@@ -189,8 +189,8 @@ def conclusion(sources: Sources, operator: str) -> str:
 
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
-    "simulation": simulation, "search": search, "errors": errors, "methods": methods, "units": units,
-    "comparison": comparison, "published": published, "conclusion": conclusion,
+    "simulation": simulation, "search": search, "errors": errors, "methods": methods,
+    "units": units, "comparison": comparison, "published": published, "conclusion": conclusion,
 }
 
 
