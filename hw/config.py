@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 
 from vitrtl.hw.block_memory import BlockMemory
 from vitrtl.hw.stream import shape_of
-from vitrtl.sw.golden.unit import Spec
+from vitrtl.sw.golden.unit import Register, Spec
 
 __all__ = ["ConfigBank"]
 
@@ -45,19 +45,29 @@ class ConfigBank:
 
         Word `lanes * i + l` is at address i of lane l.
         """
-        register = self._registers[name]
+        stores = []
+        for lane in range(lanes):
+            store = self._store(self._registers[name], lane, lanes)
+            self.m.submodules[f"config_{name}_{lane}"] = store
+            stores.append(store)
+        return stores
+
+    def table(self, name: str) -> BlockMemory:
+        """Return a memory with every word of a register, to look up in; another at every call."""
+        store = self._store(self._registers[name], 0, 1)
+        self.m.submodules += store
+        return store
+
+    def _store(self, register: Register, lane: int, lanes: int) -> BlockMemory:
+        """Return the memory that takes one word of `lanes`."""
         lane_bits = (lanes - 1).bit_length()
         span_bits = (register.depth - 1).bit_length()
         address = self.port.payload.address
         hit = address[span_bits:] == register.address >> span_bits
-        stores = []
-        for lane in range(lanes):
-            store = BlockMemory(register.format.width, -(-register.depth // lanes))
-            self.m.submodules[f"config_{name}_{lane}"] = store
-            self.m.d.comb += [
-                store.w_en.eq(self.write & hit & (address[:lane_bits] == lane)),
-                store.w_addr.eq(address[lane_bits:span_bits]),
-                store.w_data.eq(self.port.payload.data),
-            ]
-            stores.append(store)
-        return stores
+        store = BlockMemory(register.format.width, -(-register.depth // lanes))
+        self.m.d.comb += [
+            store.w_en.eq(self.write & hit & (address[:lane_bits] == lane)),
+            store.w_addr.eq(address[lane_bits:span_bits]),
+            store.w_data.eq(self.port.payload.data),
+        ]
+        return store

@@ -73,3 +73,18 @@ class Pipeline:
         out = Signal(width)
         self.m.d.comb += out.eq(coarse_reg >> fine_reg)
         return self.reg(out)
+
+    def shift_right_sparse(self, value: Value, amount: Value, width: int) -> Value:
+        """Return the low `width` bits of `value >> amount`.  Latency: 2 stages.
+
+        The fine half goes first: a value with many zeros below takes fewer gates this way, since
+        after it they are still zeros.
+        """
+        value, amount = Value.cast(value), Value.cast(amount)
+        fine_bits = len(amount) // 2
+        fine = Signal(value.shape())
+        self.m.d.comb += fine.eq(value >> amount[:fine_bits])
+        fine_reg, coarse_reg = self.reg(fine), self.reg(amount[fine_bits:])
+        out = Signal(width)
+        self.m.d.comb += out.eq(fine_reg >> (coarse_reg << fine_bits))
+        return self.reg(out)

@@ -7,8 +7,9 @@ from amaranth.hdl import Cat, Mux, Signal, Value, signed, unsigned
 
 from vitrtl.hw.pipeline import Pipeline
 
-__all__ = ["OCTAVE_STAGES", "PARTS_STAGES", "SHIFT_STAGES", "TANGENT_STAGES", "octave",
-           "shift_exp_parts", "shift_exp_value", "tangent_parts", "tangent_value"]
+__all__ = ["LOG2E_STAGES", "OCTAVE_STAGES", "PARTS_STAGES", "SHIFT_STAGES", "TANGENT_STAGES",
+           "octave", "shift_exp_parts", "shift_exp_value", "tangent_parts", "tangent_value",
+           "times_log2e"]
 
 OCTAVE_STAGES = 4
 """Latency of `octave`."""
@@ -16,11 +17,23 @@ OCTAVE_STAGES = 4
 PARTS_STAGES = OCTAVE_STAGES + 1
 """Latency of `shift_exp_parts`."""
 
-TANGENT_STAGES = OCTAVE_STAGES + 4
+LOG2E_STAGES = 2
+"""Latency of `times_log2e`."""
+
+TANGENT_STAGES = LOG2E_STAGES + OCTAVE_STAGES + 3
 """Latency of `tangent_parts`."""
 
 SHIFT_STAGES = 2
 """Latency of `shift_exp_value`."""
+
+
+def times_log2e(pipe: Pipeline, distance: Value, *, negated: bool = False) -> Value:
+    """Return the distance times 1.4375, by shifts, or its negative.  Latency: 2 stages.
+
+    One adder a stage: of three operands at once, synthesis makes a compressor that is larger.
+    """
+    most, rest = pipe.reg(distance + (distance >> 1)), pipe.reg(distance >> 4)
+    return pipe.reg(rest - most if negated else most - rest)
 
 
 def octave(pipe: Pipeline, magnitude: Value, spec: object, i0: Value,
@@ -99,22 +112,20 @@ def tangent_parts(pipe: Pipeline, distance: Value, spec: object, i0: Value,
 
     Latency
     -------
-    8 stages.
+    9 stages.
     """
     m, line, n = pipe.m, spec.line, spec.n
-    # Stage 1: p is the distance times 1.4375, negated.
-    p = Signal(unsigned(spec.magnitude_width))
-    m.d.comb += p.eq((distance >> 4) - distance - (distance >> 1))
-    p = pipe.reg(p)
-    # Stages 2 to 5: octaves; half of one more makes the floor the nearest.
+    # Stages 1 and 2: p is the distance times 1.4375, negated.
+    p = times_log2e(pipe, distance, negated=True)[:spec.magnitude_width]
+    # Stages 3 to 6: octaves; half of one more makes the floor the nearest.
     q, beyond, product = octave(pipe, p + (i0 >> 1) if line.nearest else p, spec, i0, reciprocal)
-    # Stage 6: the remainder, none from n octaves on.
+    # Stage 7: the remainder, none from n octaves on.
     remainder = Signal(signed(spec.magnitude_width + 1))
     m.d.comb += remainder.eq(pipe.reg(p, OCTAVE_STAGES) - product)
     clamped = Signal(signed(spec.i0_width + 1))
     last = pipe.reg(beyond, 2)
     m.d.comb += clamped.eq(Mux(last & ~remainder[-1], 0, remainder))
-    # Stages 7 and 8: the line, without the bits that the shift will drop.
+    # Stages 8 and 9: the line, without the bits that the shift will drop.
     q = pipe.reg(q, 3)
     dropped = [pipe.reg(q > n - line.places + place) for place in range(line.places)]
     u = tangent_value(pipe, pipe.reg(clamped), i0, spec.mantissa_format.width)
@@ -136,6 +147,6 @@ def tangent_value(pipe: Pipeline, remainder: Value, i0: Value, width: int) -> Va
     return u
 
 
-def shift_exp_value(pipe: Pipeline, u: Value, q: Value, n: int, places: int = 1) -> Value:
-    """Return `(u << (n - q)) >> places`.  Latency: 2 stages."""
-    return pipe.shift_right(Value.cast(u << (n - places)), q, len(u) + n - places)
+def shift_exp_value(pipe: Pipeline, u: Value, q: Value, n: int) -> Value:
+    """Return `(u << (n - q)) >> 1`.  Latency: 2 stages."""
+    return pipe.shift_right(Value.cast(u << (n - 1)), q, len(u) + n - 1)

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Value
 
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.shift_exp import SHIFT_STAGES, TANGENT_STAGES, shift_exp_value, tangent_parts
+from vitrtl.hw.shift_exp import SHIFT_STAGES, TANGENT_STAGES, tangent_parts
 from vitrtl.hw.softmax import RowSoftmax
 from vitrtl.sw.golden.softmax_bit_softmax import BitSoftmaxSpec
 
@@ -29,8 +29,8 @@ class BitSoftmax(RowSoftmax):
         spec = self.spec
         u, q = tangent_parts(pipe, distance, spec, config.scalar("i0"),
                              config.scalar("reciprocal"))
-        e = shift_exp_value(pipe, u, q, spec.n, spec.line.places)
-        return e[:spec.exp_format.width], Cat(pipe.reg(u, SHIFT_STAGES), pipe.reg(q, SHIFT_STAGES))
+        e = pipe.shift_right_sparse(u << (spec.n - spec.line.places), q, spec.exp_format.width)
+        return e, Cat(pipe.reg(u, SHIFT_STAGES), pipe.reg(q, SHIFT_STAGES))
 
     def normalise(self, pipe: Pipeline, kept: Value, factor: Value) -> Value:
         spec = self.spec

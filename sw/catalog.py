@@ -54,6 +54,10 @@ class Unit:
 UNITS = {u.name: u for u in (
     Unit("softmax", "shiftmax", "I-ViT"),
     Unit("softmax", "bit_softmax", "IPTQ-ViT"),
+    Unit("softmax", "shiftmax_pow2", "vitrtl, after I-ViT"),
+    Unit("softmax", "bit_softmax_pow2", "vitrtl, after IPTQ-ViT"),
+    Unit("softmax", "e2", "SOLE"),
+    Unit("softmax", "lut", "an engineer's table"),
     Unit("softmax", "iexp", "I-BERT"),
     Unit("gelu", "shiftgelu", "I-ViT"),
     Unit("gelu", "shiftgelu_elem", "vitrtl, after I-ViT"),

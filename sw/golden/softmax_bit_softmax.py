@@ -37,7 +37,6 @@ class BitSoftmaxSpec(ShiftmaxSpec):
     lanes : elements per beat.
     """
 
-    i0_width: int = 7
     rounding: str = "nearest"
     quotient_bits: int = 31
 

@@ -91,5 +91,5 @@ def test_a_wrong_field_is_refused(fields, message):
 
 
 def test_a_scale_too_small_for_i0_is_refused():
-    with pytest.raises(ValueError, match="^scale must be above 1/128 for an I0 of 7 bits"):
-        GOLDEN.derive(GOLDEN.spec(), "0.007")
+    with pytest.raises(ValueError, match="^scale must be above 1/256 for an I0 of 8 bits"):
+        GOLDEN.derive(GOLDEN.spec(), "0.0039")
