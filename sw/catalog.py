@@ -60,6 +60,7 @@ UNITS = {u.name: u for u in (
     Unit("softmax", "lut", "an engineer's table"),
     Unit("softmax", "iexp", "I-BERT"),
     Unit("softmax", "exp2", "vitrtl"),
+    Unit("softmax", "softermax", "Softermax"),
     Unit("gelu", "shiftgelu", "I-ViT"),
     Unit("gelu", "shiftgelu_elem", "vitrtl, after I-ViT"),
     Unit("gelu", "ierf", "I-BERT"),
