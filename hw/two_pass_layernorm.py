@@ -145,7 +145,7 @@ class TwoPassLayerNorm(wiring.Component, ABC):
             len(Cat(*deviations, keep, last)), -(-spec.longest_row // lanes),
             slack=self.timing.latency_fixed)
         m.d.comb += [centred.w_en.eq(valid), centred.w_data.eq(Cat(*deviations, keep, last))]
-        m.d.sync += room.eq(centred.level < centred.depth - self.DEVIATION_STAGES - 3)
+        m.d.sync += room.eq(centred.has_room(self.DEVIATION_STAGES + 6))
 
         # Their statistic.
         terms = [self.term(run, config, deviation) for deviation in deviations]
