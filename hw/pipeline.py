@@ -23,7 +23,7 @@ class Pipeline:
     def reg(self, value: Value, stages: int = 1, *, reset_less: bool = True) -> Value:
         """Return `value` as it was `stages` advances ago."""
         value = Value.cast(value)
-        for _ in range(stages):
+        for _ in range(stages if len(value) else 0):
             register = Signal(value.shape(), reset_less=reset_less)
             with self.m.If(self.advance):
                 self.m.d.sync += register.eq(value)
