@@ -29,15 +29,17 @@ class Pow2Gelu(Elementwise):
                  row_start: Value) -> Callable[[int, Value], Value]:
         spec = self.spec
         exponent = config.scalar("exponent")
-        quotients = Array(Const(int(sigmoid_of(e, spec)), spec.sigmoid_width)
-                          for e in range(1 << spec.exp_width))
+        # One less the sigmoid, for every exponential that there is; 0 for 0.
+        ones = (1 << spec.sigmoid_width) - 1
+        rests = Array(Const(ones - sigmoid_of(e, spec), spec.sigmoid_width)
+                      for e in range(1 << spec.exp_width))
 
         def lane(index: int, x: Value) -> Value:
             # Stages 1 to 3: the distance below zero, octaves above the point.
             distance = Signal(signed(spec.in_width))
             m.d.comb += distance.eq(Mux(x < 0, x, -x))
             width = spec.distance_format.width
-            aligned = pipe.shift_right(pipe.reg(distance) << spec.finest, exponent, width)
+            aligned = pipe.shift_right_sparse(pipe.reg(distance) << spec.finest, exponent, width)
 
             # Stages 4 and 5: the exponential. Octave -1 is not shifted, -2 by one and so on.
             octave = ~aligned[spec.finest:]
@@ -45,14 +47,14 @@ class Pow2Gelu(Elementwise):
             beyond = octave[len(amount):].any()
             mantissa = Cat(aligned[:spec.finest], Const(1, 1))
             fraction = (mantissa << spec.exp_width) >> (spec.finest + 1)
-            e = Mux(pipe.reg(beyond, 2), 0, pipe.shift_right(fraction, amount, spec.exp_width))
+            e = pipe.shift_right(fraction, amount, spec.exp_width)
 
-            # Stage 6: all quotients that there are, in a table.
-            sigmoid = pipe.reg(quotients[e])
+            # Stage 6: the quotient, from a table.
+            rest = pipe.reg(Mux(pipe.reg(beyond, 2), 0, rests[e]))
 
-            # Stages 7 and 8: all ones less the sigmoid is its complement.
+            # Stages 7 and 8: all ones less the rest is its complement.
             x = pipe.reg(x, 6)
-            return pipe.multiply(x, Mux(x < 0, ~sigmoid, sigmoid))
+            return pipe.multiply(x, Mux(x < 0, rest, ~rest))
 
         return lane
 

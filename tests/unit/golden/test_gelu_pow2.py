@@ -47,7 +47,7 @@ def test_its_error_is_within_its_statement_at_each_of_its_scales():
 def test_more_bits_of_the_exponential_gain_nothing():
     found = [max(largest_error(GOLDEN.spec(exp_width=width), k) for k in range(1, 6))
              for width in (5, 6, 7, 8)]
-    np.testing.assert_allclose(found, [0.0304, 0.0211, 0.0233, 0.0233], rtol=0.01)
+    np.testing.assert_allclose(found, [0.0405, 0.0210, 0.0233, 0.0233], rtol=0.01)
 
 
 def test_an_octave_is_what_the_scale_says():
