@@ -69,8 +69,8 @@ def layernorm(x: np.ndarray, spec: LutLayerNormSpec,
 
     Error
     -----
-    At most `1.5 * max|gamma| / D` for the mean, a whole code, D the row's standard deviation in
-    input codes, and one part in 1024 for the table. Upheld by
+    See `GOLDEN.limits`. For any row at most `1.5 * max|gamma| / D` for the mean, a whole code, D
+    its standard deviation in input codes, and one part in 1024 for the table. Upheld by
     `tests/unit/golden/test_layernorm_lut.py`.
 
     Source

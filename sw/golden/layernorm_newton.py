@@ -71,8 +71,8 @@ def layernorm(x: np.ndarray, spec: NewtonSpec, constants: PerChannelConstants) -
 
     Error
     -----
-    At most `1.5 * max|gamma| / D + 2**-9`, D the row's standard deviation in input codes: the
-    mean is a whole code. Upheld by `tests/unit/test_golden.py`.
+    See `GOLDEN.limits`. For any row at most `1.5 * max|gamma| / D + 2**-9`, D its standard
+    deviation in input codes: the mean is a whole code. Upheld by `tests/unit/test_golden.py`.
 
     Source
     ------
