@@ -219,15 +219,17 @@ def _layernorm_extremes(entry: Unit, spec: Spec, length: int) -> Iterator[Any]:
 
 def _smallest_gamma(entry: Unit, spec: Spec, length: int) -> float:
     """Return the smallest gamma, within 1 %, that a beta of one allows."""
-    gamma = 2.0
-    while gamma > SMALLEST_GAMMA:
+    refused, allowed = SMALLEST_GAMMA, 2.0
+    while allowed > 1.01 * refused:
+        gamma = math.sqrt(refused * allowed)
         try:
-            entry.golden.derive(spec, LAYERNORM_SCALE, gamma=[gamma / 1.01] * length,
+            entry.golden.derive(spec, LAYERNORM_SCALE, gamma=[gamma] * length,
                                 beta=[1.0] * length)
         except ValueError:
-            break
-        gamma /= 1.01
-    return gamma
+            refused = gamma
+        else:
+            allowed = gamma
+    return allowed
 
 
 def _layernorm_draw(entry: Unit, spec: Spec, length: int, rng: np.random.Generator) -> Any:
