@@ -11,9 +11,10 @@ from vitrtl.hw.device import Device
 from vitrtl.hw.divider import Reciprocal
 from vitrtl.hw.multiplier import Multiplier
 from vitrtl.hw.row import TAPS, RowBuffer
-from vitrtl.hw.row_statistics import MeanVariance, SquareRoot
+from vitrtl.hw.row_statistics import MeanVariance, ReciprocalRoot, SquareRoot
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.layernorm_newton import NewtonSpec
+from vitrtl.sw.golden.reciprocal_root import reciprocal_root
 
 
 def pass_through(dut, inputs, read):
@@ -67,6 +68,15 @@ def test_square_root_is_the_floor_and_at_least_one():
     dut = SquareRoot(39)
     results, gaps = pass_through(dut, values, int)
     assert results == [max(isqrt(v), 1) for v in values]
+    assert set(gaps) == {dut.cycles}
+
+
+@pytest.mark.parametrize("width", [9, 38, 43])
+def test_reciprocal_root_is_its_golden_function_in_the_same_time_for_all_values(width):
+    values = [0, 1, 2, 3, *(2**n - 1 for n in range(3, width + 1)), *(2**n for n in range(width))]
+    dut = ReciprocalRoot(width)
+    results, gaps = pass_through(dut, values, int)
+    assert results == reciprocal_root(np.array(values), width).tolist()
     assert set(gaps) == {dut.cycles}
 
 
