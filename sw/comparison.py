@@ -228,8 +228,8 @@ def _line(subject: Subject, spec: VectorSpec, costs: CostTable, errors: ErrorTab
 def _conclusion(unit: Published, ours: Sequence[Line]) -> str:
     """Compare up to an operand of 8 bits where the published unit goes so far.
 
-    Of several builds that are no larger and no slower, the one with the least error is named: the
-    error of the published unit is not known.
+    Of several builds that will do, the one with the least error is named: the error of the
+    published unit is not known.
     """
     totals = {line.label: line.whole if unit.to_8_bits else line.alone for line in ours}
     errors = {line.label: inf if line.far is None or line.far.refused else line.far.largest
@@ -246,11 +246,13 @@ def _conclusion(unit: Published, ours: Sequence[Line]) -> str:
         what = "takes less area" if unit.rate is None else "does more with less area"
         return (f"{name}: `{label}` {what}, {total.area:,} LUT4eq at {_rate(total.rate)}, with "
                 f"{more or 'no more DSP or BRAM'}.")
-    label = max(totals, key=lambda label: totals[label].rate_per_area)
+    denser = [label for label, total in totals.items() if total.rate_per_area >= unit.rate_per_area]
+    label = (min(denser, key=lambda label: (errors[label], totals[label].area)) if denser
+             else max(totals, key=lambda label: totals[label].rate_per_area))
     total = totals[label]
     ratio = f"{_rate(unit.rate_per_area)} for 1,000 LUT4eq against {_rate(total.rate_per_area)} of"
     beside = f"`{label}`, {total.area:,} LUT4eq at {_rate(total.rate)}"
-    if unit.rate_per_area <= total.rate_per_area:
+    if denser:
         return f"{name}: nothing here is as small and as fast, but it does {ratio} {beside}."
     return f"{name}, **wins**: {ratio} {beside}."
 
