@@ -36,7 +36,7 @@ class IsqrtLayerNorm(TwoPassLayerNorm):
     @property
     def factor_timing(self) -> Timing:
         root, reciprocal = self._root.cycles, self._reciprocal.cycles
-        return Timing(latency_fixed=root - 1 + reciprocal, interval_min=max(root, reciprocal))
+        return Timing(latency_fixed=root + reciprocal - 2, interval_min=max(root, reciprocal))
 
     def factor(self, m: Module,
                config: ConfigBank) -> tuple[wiring.PureInterface, wiring.PureInterface]:
@@ -60,7 +60,7 @@ class ShiftedReciprocal(wiring.Component):
 
     Latency
     -------
-    `cycles` from the edge that takes a divisor to the one that makes its quotient valid.
+    `cycles - 1` from the edge that takes a divisor to the one that makes its quotient valid.
     """
 
     DIGITS = 32
@@ -76,7 +76,7 @@ class ShiftedReciprocal(wiring.Component):
     @property
     def cycles(self) -> int:
         """Cycles from one divisor to the next."""
-        return self.DIGITS + 1
+        return self.DIGITS + 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -97,19 +97,18 @@ class ShiftedReciprocal(wiring.Component):
             with m.If(step >= self.shift):
                 m.d.sync += quotient.eq(Cat(fits, quotient))
 
-        # A finished quotient moves on as soon as the last one is taken.
+        # A finished quotient moves on as soon as the last one is taken; the next divisor is taken
+        # in the cycle after, so that no handshake goes through.
         move = Signal()
-        m.d.comb += move.eq(done & (~self.o.valid | self.o.ready))
+        m.d.comb += [move.eq(done & (~self.o.valid | self.o.ready)), self.i.ready.eq(~running)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(move):
-            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(quotient)]
-
-        # The next divisor is taken in the same cycle.
-        m.d.comb += self.i.ready.eq(~running | move)
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(quotient), running.eq(0),
+                         done.eq(0)]
         with m.If(self.i.ready):
-            m.d.sync += [running.eq(self.i.valid), done.eq(0), divisor.eq(self.i.payload),
-                         remainder.eq(0), quotient.eq(0), step.eq(self.DIGITS - 1)]
+            m.d.sync += [running.eq(self.i.valid), divisor.eq(self.i.payload), remainder.eq(0),
+                         quotient.eq(0), step.eq(self.DIGITS - 1)]
         return m
 
 
