@@ -18,7 +18,7 @@ from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.row import Handover, RowBuffer, RowEmit, RowGate, RowIntake
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
-from vitrtl.sw.golden.unit import VectorSpec
+from vitrtl.sw.golden.layernorm_common import PerChannelSpec
 
 __all__ = ["TwoPassLayerNorm"]
 
@@ -26,8 +26,8 @@ __all__ = ["TwoPassLayerNorm"]
 class TwoPassLayerNorm(wiring.Component, ABC):
     """`o = ((i - mean) * factor >> DROPPED) + bias`, the factor from a sum over the deviations.
 
-    A subclass describes what a deviation adds to that sum, and the units that turn the sum into
-    the factor.
+    A subclass describes what a deviation adds to that sum, whose width is the spec's
+    `statistic_format`, and the units that turn the sum into the factor.
 
     Members
     -------
@@ -52,7 +52,7 @@ class TwoPassLayerNorm(wiring.Component, ABC):
     DEVIATION_STAGES = 2
     OUT_STAGES = 4
 
-    def __init__(self, spec: VectorSpec) -> None:
+    def __init__(self, spec: PerChannelSpec) -> None:
         self.spec = spec
         self._mean = RoundedQuotient(spec.count_format.width, spec.in_width)
         super().__init__(vector_signature(spec))
@@ -93,8 +93,8 @@ class TwoPassLayerNorm(wiring.Component, ABC):
         lanes, width = spec.lanes, spec.in_width
         tree = (lanes - 1).bit_length()
 
-        # Stage 1: take rows; add and count their elements, with the sign bit the other way round:
-        # above zero by the same amount each, and so is the mean.
+        # Stage 1: take rows; add and count their elements. The sign bits are inverted, which adds
+        # half of the range to every element, and so to the mean, and takes the signs away.
         intake = RowIntake(m, spec, self)
         config = ConfigBank(m, spec, self.c, intake.idle)
         run = Pipeline(m, Const(1))
