@@ -109,21 +109,19 @@ class Reciprocal(wiring.Component):
         head = self.numerator >> self.quotient_width
         tail_bit = Const(self.numerator & 1, 1)
         divisor = Signal(self.divisor_width, reset_less=True)
-        remainder = Signal(max(self.divisor_width, head.bit_length()), reset_less=True)
+        # What they are loaded with is their initial value too, because a device's register knows
+        # only one value to be set to.
+        remainder = Signal(max(self.divisor_width, head.bit_length()), init=head, reset_less=True)
         # A one at the top falls out of the quotient after its last bit.
-        quotient = Signal(self.quotient_width + 1)
+        quotient = Signal(self.quotient_width + 1, init=1, reset_less=True)
         done = quotient[-1]
         running = Signal()
 
         # One restoring step a cycle.
+        dividend = Cat(tail_bit, remainder)
         trial = Signal(len(remainder) + 2)
-        m.d.comb += trial.eq(Cat(tail_bit, remainder) - divisor)
+        m.d.comb += trial.eq(dividend - divisor)
         fits = ~trial[-1]
-        with m.If(running & ~done):
-            m.d.sync += [
-                remainder.eq(Mux(fits, trial, Cat(tail_bit, remainder))),
-                quotient.eq(Cat(fits, quotient)),
-            ]
 
         # A finished quotient moves on as soon as the last one is taken.
         move = Signal()
@@ -138,6 +136,11 @@ class Reciprocal(wiring.Component):
         with m.If(self.i.ready):
             m.d.sync += running.eq(self.i.valid)
             m.d.sync += [divisor.eq(self.i.payload), remainder.eq(head), quotient.eq(1)]
+        with m.Elif(~done):
+            m.d.sync += [
+                remainder.eq(Mux(fits, trial, dividend)),
+                quotient.eq(Cat(fits, quotient)),
+            ]
         return m
 
 

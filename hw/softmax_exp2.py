@@ -33,8 +33,11 @@ class Exp2Softmax(RowSoftmax):
                     distance: Value) -> tuple[Value, Value]:
         # Stages 1 to 3: octaves below the maximum, negative. Their inversion is one less than
         # their negation; the maximum itself, alone not negative, becomes -1, inverted 0.
-        octaves = pipe.multiply(distance, config.scalar("octaves"))
-        octaves = pipe.reg(Mux(octaves[-1], octaves, -1))
+        product = pipe.multiply(distance, config.scalar("octaves"))
+        # Set, where the product is zero, to the value that it has initially.
+        octaves = Signal.like(product, init=-1, reset_less=True)
+        with pipe.m.If(pipe.advance):
+            pipe.m.d.sync += octaves.eq(Mux(product[-1], product, -1))
         whole, digits = octaves[OCTAVES_PLACES:], octaves[:OCTAVES_PLACES]
 
         # Stages 4 and 5: a power of two for each of the first two hexadecimal digits.

@@ -17,7 +17,7 @@ class LogIntSoftmax(IexpSoftmax):
     l = 2 on.
     """
 
-    OUT_STAGES = 5
+    OUT_STAGES = 6
     NUMERATOR = None
 
     def normalise(self, pipe: Pipeline, kept: Value, factor: Value) -> Value:
@@ -33,19 +33,16 @@ class LogIntSoftmax(IexpSoftmax):
             fits = Signal()
             m.d.comb += fits.eq((ratio >> places) >= triple)
             ratio = pipe.reg(Mux(fits, ratio >> places, ratio)[:len(triple) + places])
+            small = pipe.reg(~(found.any() | fits))
             found, kept, triple = (pipe.reg(v) for v in (Cat(fits, found), kept, triple))
 
-        # Stage 5: the last bit. For l below 2 the code is 2 where R is 3 or more, which half way
-        # from 2 it is not, and 1 where R is 2.
-        below = Signal()
-        twice, thrice = Signal(), Signal()
+        # Stages 5 and 6: the last bit. For l below 2 the code is 2 where R is 3 or more, which half
+        # way from 2 it is not, and 1 where R is 2.
+        two = pipe.reg(ratio >= kept << 2)
+        odd = pipe.reg(ratio >= Cat(small, triple))
+        found, small = pipe.reg(found), pipe.reg(small)
         code = Signal(shape_of(CODE_FORMAT))
-        m.d.comb += [
-            below.eq(found == 0),
-            twice.eq(ratio >= kept << 2),
-            thrice.eq(ratio >= Cat(below, triple)),
-            code.eq(Mux(below, twice + thrice, Cat(thrice, found) + 1)),
-        ]
+        m.d.comb += code.eq(Mux(small, two + odd, Cat(odd, found) + 1))
         return pipe.reg(code)
 
 
