@@ -36,6 +36,8 @@ class BlockMemory(wiring.Component):
     2 cycles in which the enables are high.
     """
 
+    LATENCY = 2
+
     def __init__(self, width: int, depth: int) -> None:
         self.width, self.depth = width, depth
         super().__init__({

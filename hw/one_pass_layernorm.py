@@ -8,22 +8,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 
-from vitrtl.hw.block_memory import BlockMemory
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.row import Handover, RowEmit, RowGate, RowIntake
-from vitrtl.hw.row_statistics import MeanVariance, RowSums
+from vitrtl.hw.row import RowEmit, RowIntake
+from vitrtl.hw.row_statistics import SQUARE_STAGES, MeanVariance, element_terms, row_sums
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.layernorm_common import LayerNormSpec
 
 __all__ = ["OnePassLayerNorm"]
-
-SQUARE_STAGES = 2
 
 
 class OnePassLayerNorm(wiring.Component, ABC):
@@ -96,14 +93,12 @@ class OnePassLayerNorm(wiring.Component, ABC):
 
         Each is an element, `ELEMENT_STAGES` after the beat, and its square, two stages later.
         """
-        kept = [Mux(keep, x, 0).as_signed()
-                for keep, x in zip(intake.keep, self.i.payload.data, strict=True)]
-        return [(x, pipe.multiply(x, x)) for x in kept]
+        return element_terms(pipe, intake, self.i.payload.data)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        lanes, width = spec.lanes, spec.element_format.width
+        width = spec.element_format.width
 
         # Take rows; add elements and their squares.
         intake = RowIntake(m, spec, self, slack=self.timing.latency_fixed,
@@ -113,26 +108,8 @@ class OnePassLayerNorm(wiring.Component, ABC):
         terms = self.terms(m, run, config, intake)
         if self.ELEMENT_STAGES:
             intake.store(run, [element for element, _ in terms])
-        elements = [run.reg(element, SQUARE_STAGES) for element, _ in terms]
-        squares = [square[:2 * width - 1] for _, square in terms]
-        tree = (lanes - 1).bit_length()
-        for _ in range(tree):
-            elements = [run.reg(a + b) for a, b in zip(elements[::2], elements[1::2], strict=True)]
-            squares = [run.reg(a + b) for a, b in zip(squares[::2], squares[1::2], strict=True)]
-        stages = self.ELEMENT_STAGES + SQUARE_STAGES + tree
-        valid = run.reg(intake.transfer, stages, reset_less=False)
-        adding = RowGate(m, valid, run.reg(self.i.payload.last, stages))
-        held = 1 if lanes == 1 else run.reg(sum(intake.keep[1:], intake.keep[0]), stages)
-        sums = Signal(RowSums(spec), reset_less=True)
-        with m.If(valid):
-            m.d.sync += [
-                sums.total.eq(Mux(adding.in_row, sums.total, 0) + elements[0]),
-                sums.squares.eq(Mux(adding.in_row, sums.squares, 0) + squares[0]),
-                sums.count.eq(Mux(adding.in_row, sums.count, 0) + held),
-            ]
         take_sums = Signal()
-        ready_sums = Handover(m, Value.cast(sums), intake.gate.starts, adding.ends, take_sums)
-        m.d.comb += intake.may_start.eq(ready_sums.may_start)
+        ready_sums = row_sums(m, spec, run, intake, terms, take_sums)
 
         # Beside the stream, once a row: mean and variance, factor. Means wait in a queue of one
         # place for each row that can be under way.
@@ -161,18 +138,12 @@ class OnePassLayerNorm(wiring.Component, ABC):
         m.d.comb += [factors.ready.eq(emit.ends), means.r_en.eq(emit.ends)]
         mean = pipe.reg(means.r_data).as_signed()
         factor = pipe.reg(factors.payload)
-        channel = Signal(range(-(-spec.longest_row // lanes)))
-        with m.If(emit.takes):
-            m.d.sync += channel.eq(Mux(emit.ends, 0, channel + 1))
-        stores: dict[str, list[BlockMemory]] = {}
+        words: dict[str, list[Value]] = {}
 
         def constant(name: str, stage: int, index: int) -> Value:
-            if name not in stores:
-                stores[name] = config.memory(name, lanes)
-                for store in stores[name]:
-                    m.d.comb += [store.r_addr.eq(pipe.reg(channel, stage - 2)),
-                                 store.r_en.eq(pipe.advance), store.o_en.eq(pipe.advance)]
-            return stores[name][index].o_data.as_signed()
+            if name not in words:
+                words[name] = emit.channel_words(config, name, stage)
+            return words[name][index].as_signed()
 
         def lane(index: int) -> Value:
             # Stage 1: element, mean and factor into registers.

@@ -7,6 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.block_memory import BlockMemory
+from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.fixed_point import Format
@@ -311,11 +312,33 @@ class RowEmit:
         ]
         gate = RowGate(m, self.takes, self._last)
         self.starts, self.ends = gate.starts, gate.ends
+        self._channel: Signal | None = None
 
     def _split(self, beat: Value) -> tuple[Value, Value, Value]:
         """Return what a buffered beat holds, which lanes of it count, whether it ends its row."""
         end = len(beat) - 1
         return beat[:end - self._keep_width], beat[end - self._keep_width:end], beat[end]
+
+    def channel_words(self, config: ConfigBank, name: str, stage: int) -> list[Value]:
+        """Return each lane's word of a register with one for each channel.
+
+        Parameters
+        ----------
+        stage : stages from `fields` to the word, at least two.
+        """
+        m, pipe = self.m, self.pipe
+        stores = config.memory(name, self.spec.lanes)
+        if self._channel is None:
+            self._channel = Signal.like(stores[0].r_addr)
+            with m.If(self.takes):
+                m.d.sync += self._channel.eq(self._channel + 1)
+            with m.If(self.ends):
+                m.d.sync += self._channel.eq(0)
+        address = pipe.reg(self._channel, stage - BlockMemory.LATENCY)
+        for store in stores:
+            m.d.comb += [store.r_addr.eq(address), store.r_en.eq(pipe.advance),
+                         store.o_en.eq(pipe.advance)]
+        return [store.o_data for store in stores]
 
     def finish(self, stages: int, lane: Callable[[int], Value]) -> None:
         """Drive the output from `lane(index)`, `stages` after `fields`."""

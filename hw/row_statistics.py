@@ -1,10 +1,13 @@
-"""What LayerNorm does once a row: mean and variance sum from two sums, a root, a table of roots."""
+"""A row of a LayerNorm: two sums; mean and variance from these; a root, a table of roots."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.pipeline import Pipeline
+from vitrtl.hw.row import Handover, RowGate, RowIntake
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.layernorm_common import LayerNormSpec
 from vitrtl.sw.golden.reciprocal_root import (
@@ -15,18 +18,64 @@ from vitrtl.sw.golden.reciprocal_root import (
     normalised_width,
 )
 
-__all__ = ["MeanVariance", "ReciprocalRoot", "RowSums", "SquareRoot"]
+__all__ = ["SQUARE_STAGES", "MeanVariance", "ReciprocalRoot", "RowSums", "SquareRoot",
+           "element_terms", "row_sums"]
+
+SQUARE_STAGES = 2
+"""Stages from an element to its square."""
 
 
 class RowSums(data.StructLayout):
-    """Sum, sum of squares and number of elements of a row."""
+    """Sum and sum of squares of a row and, where they are counted, its number of elements."""
 
-    def __init__(self, spec: LayerNormSpec) -> None:
+    def __init__(self, spec: LayerNormSpec, counted: bool = True) -> None:
         super().__init__({
             "total": shape_of(spec.sum_format),
             "squares": shape_of(spec.square_sum_format),
-            "count": shape_of(spec.count_format),
-        })
+        } | ({"count": shape_of(spec.count_format)} if counted else {}))
+
+
+def element_terms(pipe: Pipeline, intake: RowIntake,
+                  elements: Iterable[Value]) -> list[tuple[Value, Value]]:
+    """Return each lane's element and, `SQUARE_STAGES` later, its square, zero for padding."""
+    kept = [Mux(keep, x, 0).as_signed() for keep, x in zip(intake.keep, elements, strict=True)]
+    return [(x, pipe.multiply(x, x)) for x in kept]
+
+
+def row_sums(m: Module, spec: LayerNormSpec, run: Pipeline, intake: RowIntake,
+             terms: list[tuple[Value, Value]], take: ValueLike, counted: bool = True) -> Handover:
+    """Add up each row as it comes in, let the next row in meanwhile, and return its `RowSums`.
+
+    Parameters
+    ----------
+    m : module that holds the state.
+    run : stages that advance in every cycle.
+    intake : where rows come in.
+    terms : what each lane adds, zero for padding: an element as the buffer takes it, and its
+        square, `SQUARE_STAGES` later.
+    take : the next stage takes the sums; only while they are valid.
+    counted : whether elements are counted as well.
+    """
+    lanes = spec.lanes
+    elements = [run.reg(element, SQUARE_STAGES) for element, _ in terms]
+    squares = [square[:2 * spec.element_format.width - 1] for _, square in terms]
+    tree = (lanes - 1).bit_length()
+    for _ in range(tree):
+        elements = [run.reg(a + b) for a, b in zip(elements[::2], elements[1::2], strict=True)]
+        squares = [run.reg(a + b) for a, b in zip(squares[::2], squares[1::2], strict=True)]
+    stages = intake.encoder_stages + SQUARE_STAGES + tree
+    valid = run.reg(intake.transfer, stages, reset_less=False)
+    adding = RowGate(m, valid, run.reg(intake.last, stages))
+    added = {"total": elements[0], "squares": squares[0]}
+    if counted:
+        added["count"] = 1 if lanes == 1 else run.reg(sum(intake.keep[1:], intake.keep[0]), stages)
+    sums = Signal(RowSums(spec, counted), reset_less=True)
+    with m.If(valid):
+        for name, value in added.items():
+            m.d.sync += sums[name].eq(Mux(adding.in_row, sums[name], 0) + value)
+    ready = Handover(m, Value.cast(sums), intake.gate.starts, adding.ends, take)
+    m.d.comb += intake.may_start.eq(ready.may_start)
+    return ready
 
 
 class MeanVariance(wiring.Component):

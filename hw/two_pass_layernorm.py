@@ -175,20 +175,14 @@ class TwoPassLayerNorm(wiring.Component, ABC):
         emit = RowEmit(m, spec, self.o, centred, factor.valid)
         pipe = emit.pipe
         m.d.comb += factor.ready.eq(emit.ends)
-        biases = config.memory("bias", lanes)
-        address = Signal(len(biases[0].r_addr))
-        with m.If(emit.takes):
-            m.d.sync += address.eq(Mux(emit.ends, 0, address + 1))
-        for store in biases:
-            m.d.comb += [store.r_addr.eq(pipe.reg(address)), store.r_en.eq(pipe.advance),
-                         store.o_en.eq(pipe.advance)]
+        biases = emit.channel_words(config, "bias", self.OUT_STAGES - 1)
 
         def lane(index: int) -> Value:
             # Stages 1 to 3: product. Stage 4: bias.
             deviation = emit.fields[index * (width + 1):(index + 1) * (width + 1)].as_signed()
             z = pipe.multiply_wide(deviation, factor.payload) >> self.DROPPED
             total = Signal(shape_of(spec.out_format))
-            m.d.comb += total.eq(z[:31].as_signed() + biases[index].o_data.as_signed())
+            m.d.comb += total.eq(z[:31].as_signed() + biases[index].as_signed())
             return pipe.reg(total)
 
         emit.finish(self.OUT_STAGES, lane)
