@@ -59,6 +59,7 @@ UNITS = {u.name: u for u in (
     Unit("softmax", "e2", "SOLE"),
     Unit("softmax", "lut", "an engineer's table"),
     Unit("softmax", "iexp", "I-BERT"),
+    Unit("softmax", "log_int", "FQ-ViT"),
     Unit("softmax", "exp2", "vitrtl"),
     Unit("softmax", "softermax", "Softermax"),
     Unit("gelu", "shiftgelu", "I-ViT"),
