@@ -27,8 +27,7 @@ from vitrtl.sw.structure import OPERATIONS
 __all__ = ["DEFAULT_METHODS", "deferred_beta", "export", "provenance_of", "quantize",
            "resolve_methods"]
 
-DEFAULT_METHODS = {"softmax": "softmax_shiftmax", "gelu": "gelu_shiftgelu_elem",
-                   "layernorm": "layernorm_newton"}
+DEFAULT_METHODS = {"softmax": "softmax_exp2", "gelu": "gelu_pwl", "layernorm": "layernorm_rsqrt"}
 """Unit of each operator where nothing else is asked for."""
 
 S8, S16 = Format(8, True), Format(16, True)

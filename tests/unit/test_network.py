@@ -185,6 +185,6 @@ def test_row_longer_than_the_spec_is_refused(network):
     nodes = tuple(
         dataclasses.replace(node, spec=dataclasses.replace(node.spec, longest_row=64))
         if node.name == "blocks.1.attn.softmax" else node for node in network.nodes)
-    with pytest.raises(UserError, match=r"^node blocks\.1\.attn\.softmax \(softmax_shiftmax\) "
+    with pytest.raises(UserError, match=r"^node blocks\.1\.attn\.softmax \(softmax_exp2\) "
                                         r"takes rows of 1\.\.64, not 65$"):
         dataclasses.replace(network, nodes=nodes)
