@@ -159,17 +159,18 @@ def softermax(x: np.ndarray, spec: SoftermaxSpec, constants: PowerScaleConstants
     mantissa = require(power_of_two(fraction, spec.finest), spec.mantissa_format, "mantissa")
     ceiling = require(whole + (fraction != 0), spec.peak_format, "maximum")
 
-    peak = ceiling[..., :spec.lanes].max(axis=-1, keepdims=True)
-    total = np.zeros_like(peak)
-    for begin in range(0, x.shape[-1], spec.lanes):
-        beat = slice(begin, begin + spec.lanes)
-        before, peak = peak, np.maximum(peak, ceiling[..., beat].max(axis=-1, keepdims=True))
-        terms = shifted(mantissa[..., beat], peak - whole[..., beat])
-        total = require(shifted(total, peak - before) + terms.sum(axis=-1, keepdims=True),
-                        spec.sum_format, "sum")
+    beats = np.arange(0, x.shape[-1], spec.lanes)
+    peaks = np.maximum.accumulate(np.maximum.reduceat(ceiling, beats, axis=-1), axis=-1)
+    rises = np.diff(peaks, axis=-1, prepend=peaks[..., :1])
+    distance = np.repeat(peaks, spec.lanes, axis=-1)[..., :x.shape[-1]] - whole
+    terms = np.add.reduceat(shifted(mantissa, distance), beats, axis=-1)
+    total = np.zeros_like(x[..., 0])
+    for beat in range(beats.size):
+        total = require(shifted(total, rises[..., beat]) + terms[..., beat], spec.sum_format,
+                        "sum")
 
-    e = shifted(mantissa, peak - whole)
-    factor = require((2**31 - 1) // total, spec.factor_format, "factor")
+    e = shifted(mantissa, peaks[..., -1:] - whole)
+    factor = require((2**31 - 1) // total[..., np.newaxis], spec.factor_format, "factor")
     return require((e * factor) >> (32 - spec.out_bits), spec.out_format, "output")
 
 
