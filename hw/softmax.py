@@ -138,7 +138,7 @@ class RowSoftmax(wiring.Component, ABC):
         exps = m.submodules.exps = RowBuffer(len(Cat(*kept, keep, last)),
                                              -(-spec.longest_row // lanes))
         m.d.comb += [exps.w_en.eq(valid), exps.w_data.eq(Cat(*kept, keep, last))]
-        m.d.sync += room.eq(exps.has_room(self.EXP_STAGES + 5))
+        m.d.sync += room.eq(exps.has_room(self.EXP_STAGES + 6))
 
         # Their sum, by a tree over the lanes.
         if lanes > 1:
