@@ -76,6 +76,7 @@ UNITS = {u.name: u for u in (
     Unit("layernorm", "ailn", "SOLE"),
     Unit("layernorm", "lut", "an engineer's table"),
     Unit("layernorm", "l1", "Fully-8bit Transformer"),
+    Unit("layernorm", "rsqrt", "vitrtl"),
     Unit("requantize", "dyadic", "HAWQ-V3, I-ViT", name="requantize"),
     Unit("matmul", "systolic", "weight-stationary array", name="matmul"),
 )}
