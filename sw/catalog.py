@@ -68,6 +68,7 @@ UNITS = {u.name: u for u in (
     Unit("gelu", "ierf", "I-BERT"),
     Unit("gelu", "poly4", "IPTQ-ViT"),
     Unit("gelu", "poly4_refit", "IPTQ-ViT"),
+    Unit("gelu", "poly4_minimax", "vitrtl, after IPTQ-ViT"),
     Unit("gelu", "pwl", "vitrtl"),
     Unit("gelu", "lut", "an engineer's table"),
     Unit("layernorm", "newton", "I-ViT"),

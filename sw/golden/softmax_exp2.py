@@ -200,5 +200,6 @@ def exp2_softmax(x: np.ndarray, spec: Exp2Spec, constants: Exp2Constants) -> np.
 GOLDEN = Golden(
     spec=Exp2Spec, constants=Exp2Constants, derive=derive, function=exp2_softmax,
     limits=(ErrorLimit(0.25, 0.002),),
-    variants={"8 bits, carried": Exp2Spec(out_bits=8, carry=True)},
+    variants={"8 bits, carried": Exp2Spec(out_bits=8, carry=True),
+              "s8 operand, carried": Exp2Spec(out_bits=7, carry=True)},
 )
