@@ -13,7 +13,7 @@ from vitrtl.sw.golden.unit import ErrorLimit
 
 __all__ = ["CURVATURE", "GOLDEN", "SATURATION", "derive"]
 
-CURVATURE, SATURATION = Fraction(-23536, 10**6), Fraction(-26138, 10**4)
+CURVATURE, SATURATION = Fraction(-23537, 10**6), Fraction(-2613832, 10**6)
 """a and b for which the largest error of GELU, not of erf, is smallest over all real numbers."""
 
 
