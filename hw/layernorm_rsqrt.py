@@ -91,8 +91,8 @@ class RsqrtLayerNorm(wiring.Component):
         m.d.comb += normaliser.o.ready.eq(emit.ends)
         offset = pipe.reg(row.offset, 3)
         root = self._root(pipe, row.mantissa)
-        # Stage 5: the root, doubled for a mantissa from the lower place.
-        weight = pipe.reg(Mux(pipe.reg(row.low, 4), Cat(Const(0, 1), root), root))
+        # Doubled for a mantissa from the lower place.
+        weight = Mux(pipe.reg(row.low, 5), Cat(Const(0, 1), root), root)
         biases = emit.channel_words(config, "bias", self.OUT_STAGES - 1)
 
         def lane(index: int) -> Value:
@@ -113,7 +113,7 @@ class RsqrtLayerNorm(wiring.Component):
 
     @staticmethod
     def _root(pipe: Pipeline, mantissa: Value) -> Value:
-        """Return the reciprocal root, to be registered in stage 5."""
+        """Return the reciprocal root.  Latency: 5 stages."""
         index, place = mantissa[OFFSET_BITS:], mantissa[:OFFSET_BITS]
         # From the middle of the step.
         place = Cat(place[:-1], ~place[-1]).as_signed()
@@ -126,8 +126,9 @@ class RsqrtLayerNorm(wiring.Component):
         pipe.m.d.comb += steep.eq(pipe.reg(slope[pipe.reg(index)]) + bent)
         rise = pipe.multiply(steep, pipe.reg(place, 2)) >> (OFFSET_BITS - 1)
         root = Signal(shape_of(ROOT_FORMAT))
+        # Stage 5: their sum.
         pipe.m.d.comb += root.eq(pipe.reg(value[pipe.reg(index, 3)]) + rise)
-        return root
+        return pipe.reg(root)
 
 
 class SpreadNormaliser(wiring.Component):
