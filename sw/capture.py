@@ -155,11 +155,9 @@ def _network_cases(activations: Activations, node: Node, entry: Unit,
                    spec: Spec) -> list[Case | MatMulCase]:
     """Return the cases of one node, with the constants that it has or, by another method, had."""
     inputs, output = activations.seen[node.name]
-    own = node.op == entry.name
-    if own and node.spec.digest != spec.digest:
-        return []
+    own = node.op == entry.name and node.spec.digest == spec.digest
     if entry.operator == "matmul":
-        return _products(node, entry, spec, inputs, output)
+        return _products(node, entry, spec, inputs, output) if own else []
     rows = inputs[0].reshape(-1, inputs[0].shape[-1]).astype(np.int64)
     if own:
         constants = node.unit_constants
