@@ -39,7 +39,8 @@ $(READY): pyproject.toml
 	@echo "Setting up $(VENV) (once, and again when pyproject.toml changes)"
 	@rm -f $@
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# setuptools warns of what an editable install is; we know.
+	@PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 # --- network, vectors -----------------------------------------------------------------------------
