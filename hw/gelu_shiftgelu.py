@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.divider import pipelined_reciprocal
-from vitrtl.hw.row import RowBuffer, RowEmit, RowIntake, row_maximum
+from vitrtl.hw.row import RowBuffer, RowEmit, RowIntake, maximum_stages, row_maximum
 from vitrtl.hw.shift_exp import PARTS_STAGES, SHIFT_STAGES, shift_exp_parts, shift_exp_value
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
@@ -52,7 +52,8 @@ class Shiftgelu(wiring.Component):
     @property
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
-        return Timing(latency_fixed=2 + self._row_exp.cycles + self.out_stages + RowBuffer.LATENCY,
+        return Timing(latency_fixed=1 + maximum_stages(self.spec) + self._row_exp.cycles
+                      + self.out_stages + RowBuffer.LATENCY,
                       latency_per_beat=1, interval_min=self._row_exp.cycles)
 
     def elaborate(self, platform: object) -> Module:

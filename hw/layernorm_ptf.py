@@ -24,7 +24,7 @@ class PtfLayerNorm(OnePassLayerNorm):
     product with a power of two: a multiplier block where a barrel shifter would be.
     """
 
-    ELEMENT_STAGES = 6
+    ELEMENT_STAGES = 7
     OUT_STAGES = 8
 
     def once_a_row(self) -> list[wiring.Component]:
@@ -46,14 +46,14 @@ class PtfLayerNorm(OnePassLayerNorm):
             m.d.comb += [store.r_addr.eq(channel), store.r_en.eq(1), store.o_en.eq(1)]
             alpha = store.o_data
             product = pipe.multiply(pipe.reg(x, 2), unit >> alpha)
-            doubled = product >> spec.largest_shift - 1
-            # Stage 5: saturate to what rounds to a code. Stage 6: round.
+            # Stage 5: out of the block. Stage 6: saturate to what rounds to a code. Stage 7: round.
+            doubled = pipe.reg(product >> spec.largest_shift - 1)
             # The last value of nine bits would round beyond the codes: it loses its last bit.
             doubled = saturate(doubled, Format(CODE_FORMAT.width + 1, True))
             highest = doubled[:-1].all() & ~doubled[-1]
             doubled = pipe.reg(Cat(doubled[0] & ~highest, doubled[1:]).as_signed())
             code = pipe.reg(((doubled + 1) >> 1)[:CODE_FORMAT.width].as_signed())
-            alpha = pipe.reg(alpha, 4)
+            alpha = pipe.reg(alpha, 5)
             keep = pipe.reg(keep, self.ELEMENT_STAGES)
             element = Signal(shape_of(spec.element_format))
             m.d.comb += element.eq(Mux(keep, code << alpha, 0))

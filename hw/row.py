@@ -14,7 +14,7 @@ from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.golden.unit import VectorSpec
 
 __all__ = ["Handover", "RowBuffer", "RowEmit", "RowGate", "RowIntake", "RowRegister",
-           "row_maximum"]
+           "maximum_stages", "row_maximum"]
 
 BUFFER_SLACK = 64
 """Beats that a row buffer holds beyond the longest row if nothing else is asked for, so that the
@@ -369,23 +369,36 @@ class RowEmit:
             m.d.comb += o.payload.keep.eq(keep)
 
 
+def maximum_stages(spec: VectorSpec) -> int:
+    """Return the cycles before an element is compared with the largest of its row so far."""
+    return max(1, (spec.lanes - 1).bit_length())
+
+
 def row_maximum(m: Module, spec: VectorSpec, unit: wiring.PureInterface, intake: RowIntake,
                 take: ValueLike) -> Handover:
     """Find the largest element of each row as it comes in, and let the next row in meanwhile."""
     lowest = spec.in_format.lo
     largest = Signal(shape_of(spec.in_format), reset_less=True)
+    run = Pipeline(m, Const(1))
     candidates = list(unit.i.payload.data)
     if spec.lanes > 1:
         candidates = [Mux(keep, element, lowest)
                       for keep, element in zip(intake.keep, candidates, strict=True)]
+    # Two of a beat's elements are compared a cycle, and then the last with the largest so far.
+    tree = maximum_stages(spec) - 1
     while len(candidates) > 1:
-        pairs = list(zip(candidates[::2], candidates[1::2], strict=False))
-        candidates = [Mux(a > b, a, b) for a, b in pairs] + candidates[2 * len(pairs):]
-    # The comparison works on a register, a cycle after the beat came.
+        candidates = [Mux(a > b, a, b)
+                      for a, b in zip(candidates[::2], candidates[1::2], strict=True)]
+        if len(candidates) > 1:
+            candidates = [run.reg(larger) for larger in candidates]
     candidate = Signal.like(largest)
     taken, begins, ends = Signal(), Signal(), Signal()
-    m.d.sync += [candidate.eq(candidates[0]), taken.eq(intake.transfer),
-                 begins.eq(intake.gate.starts), ends.eq(intake.gate.ends)]
+    m.d.sync += [
+        candidate.eq(candidates[0]),
+        taken.eq(run.reg(intake.transfer, tree, reset_less=False)),
+        begins.eq(run.reg(intake.gate.starts, tree, reset_less=False)),
+        ends.eq(run.reg(intake.gate.ends, tree, reset_less=False)),
+    ]
     difference = Signal(signed(spec.in_width + 1))
     m.d.comb += difference.eq(largest - candidate)
     with m.If(taken & (begins | difference[-1])):

@@ -22,6 +22,7 @@ from vitrtl.hw.row import (
     RowGate,
     RowIntake,
     RowRegister,
+    maximum_stages,
     row_maximum,
 )
 from vitrtl.hw.stream import shape_of, vector_signature
@@ -65,7 +66,8 @@ class RowSoftmax(wiring.Component, ABC):
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
         once = self._factors.cycles
-        return Timing(latency_fixed=4 + self._sum_stages + once + self.OUT_STAGES,
+        return Timing(latency_fixed=3 + maximum_stages(self.spec) + self._sum_stages + once
+                      + self.OUT_STAGES,
                       latency_per_beat=2, interval_min=max(once, self._sum_stages + 2))
 
     @property
