@@ -1,6 +1,7 @@
 """Test vectors that need no network: every code, corners, seeded random, rows for the timing."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -184,6 +185,7 @@ def _accepts(entry: Unit, spec: Spec, scale: Fraction) -> bool:
     return True
 
 
+@functools.cache
 def _smallest_scale(entry: Unit, spec: Spec) -> Fraction:
     """Return the smallest scale, to one part in a million, that the unit's constants reach.
 

@@ -27,11 +27,15 @@ KEYS = {"unit", "method", "vectors", "values", "mismatches", "cycles", "elements
         "latency", "device", "spec"}
 
 
-def test_every_unit_matches_golden_on_every_device(vectors, simulate, build):
-    status, said = simulate(vectors(*UNITS))
+SOME = ("softmax_exp2", "gelu_pwl", "layernorm_rsqrt", "layernorm_l1", "requantize", "matmul")
+"""One unit of each frame: `make sim` and `make coverage` run all of them."""
+
+
+def test_units_match_golden_on_every_device(vectors, simulate, build):
+    status, said = simulate(vectors(*SOME))
     assert status == 0, said
     records = json.loads((build / "summary.json").read_text())
-    assert {(r["unit"], r["device"]) for r in records} == {(u, d) for u in UNITS for d in DEVICES}
+    assert {(r["unit"], r["device"]) for r in records} == {(u, d) for u in SOME for d in DEVICES}
     for record in records:
         assert KEYS <= set(record)
         assert record["mismatches"] == 0
@@ -43,8 +47,7 @@ def test_every_unit_matches_golden_on_every_device(vectors, simulate, build):
 
 
 @pytest.mark.parametrize("name, fields", [
-    ("softmax_shiftmax", {"lanes": 4, "longest_row": 65}), ("gelu_ierf", {"lanes": 8}),
-    ("layernorm_newton", {"lanes": 2, "longest_row": 64}),
+    ("softmax_softermax", {"lanes": 4, "longest_row": 65}),
     ("requantize", {"lanes": 2, "out_width": 16, "channels": 64}),
     ("matmul", {"rows": 4, "columns": 6, "transposable": False, "longest_pass": 16}),
 ])
