@@ -31,7 +31,7 @@ from vitrtl.sw.ptq.comparison import (
 from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.origin import origin_of
-from vitrtl.sw.ptq.quantize import export, quantize, resolve_methods
+from vitrtl.sw.ptq.quantize import deferred_beta, export, quantize, resolve_methods
 from vitrtl.sw.ptq.search import (
     METRICS,
     RULES,
@@ -289,7 +289,15 @@ def test_beta_that_the_next_layer_adds_is_no_error(float_model, pixels):
     changed = CandidateNetworks(model, calibrate(model, pixels, "minmax"),
                                 resolve_methods(model, {}, {}))
     result = measure(changed, pixels[:2])[0]
+    # Behind the requantizer, whose eight bits bound it.
     assert result.layer == "blocks.0.norm1" and result.sqnr > 35
+    network = changed.by_unit["layernorm_rsqrt"]
+    layer, x, y = next(iter(FloatGraph(model).layer_values(pixels[:2])))
+    node = network.node(layer.name)
+    codes = np.rint(x.double().numpy() / float(network.values[node.inputs[0]].scale[0]))
+    out = unit(node.op).golden.function(codes.astype(np.int64), node.spec, node.unit_constants)
+    error = y.double().numpy() - network.values[layer.name].real(out) - deferred_beta(layer)
+    assert 10 * np.log10((y.double().numpy() ** 2).mean() / (error ** 2).mean()) > 45
 
 
 # --- comparison -----------------------------------------------------------------------------------
