@@ -87,7 +87,7 @@ def export(args: argparse.Namespace, entry: Any, spec: Any, scale: Fraction, x: 
     from vitrtl.sw.errors import UserError
 
     golden = entry.golden
-    if args.out_scale is not None and not golden.merges_requantizer:
+    if args.out_scale is not None and not spec.merges_requantizer:
         raise UserError(f"{entry.name} takes no output scale: a requantizer follows it")
     fitted = golden.fit_scale(spec, scale)
     if fitted != scale:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,8 @@ class LutSpec(VectorSpec):
     out_width : result, bits, signed.
     lanes : elements per beat; each has a table.
     """
+
+    merges_requantizer: ClassVar[bool] = True
 
     in_width: int = 8
     out_width: int = 8
@@ -104,5 +107,4 @@ def lut_gelu(x: np.ndarray, spec: LutSpec, constants: LutConstants) -> np.ndarra
 
 
 GOLDEN = Golden(spec=LutSpec, constants=LutConstants, derive=derive, function=lut_gelu,
-                merges_requantizer=True,
                 limits=(ErrorLimit(0.05, 0.025), ErrorLimit(0.25, 0.125)))

@@ -81,4 +81,4 @@ def layernorm(x: np.ndarray, spec: AilnSpec, constants: PtfConstants) -> np.ndar
 
 
 GOLDEN = Golden(spec=AilnSpec, constants=PtfConstants, derive=derive, function=layernorm,
-                calibrate=calibrate, merges_requantizer=True, limits=(ErrorLimit(0.25, 4.2),))
+                calibrate=calibrate, limits=(ErrorLimit(0.25, 4.2),))

@@ -66,4 +66,4 @@ def layernorm(x: np.ndarray, spec: PtfLayerNormSpec, constants: PtfConstants) ->
 
 
 GOLDEN = Golden(spec=PtfLayerNormSpec, constants=PtfConstants, derive=derive, function=layernorm,
-                calibrate=calibrate, merges_requantizer=True, limits=(ErrorLimit(0.25, 0.3),))
+                calibrate=calibrate, limits=(ErrorLimit(0.25, 0.3),))

@@ -53,6 +53,7 @@ class PtfSpec(LayerNormSpec):
     """
 
     mean_fraction: ClassVar[int] = 5
+    merges_requantizer: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -99,6 +99,10 @@ class VectorSpec(Spec):
     """What an output code stands for: `linear`, itself times the scale, or `log2`, see
     `vitrtl.sw.golden.log2_code`."""
 
+    merges_requantizer: ClassVar[bool] = False
+    """Whether a result is the next unit's s8 operand already: `derive` takes an `out_scale`, and
+    no requantizer follows. A property of the fields where one of them decides it."""
+
     lanes: int = 1
 
     def __post_init__(self) -> None:
@@ -139,8 +143,6 @@ class Golden:
         one that the method can work with, where it cannot work with every scale.
     calibrate : `calibrate(spec, in_scale, codes) -> parameters` of `derive` that are fitted to
         input codes, rows along the last axis; None if the method has no such parameters.
-    merges_requantizer : `derive` takes an `out_scale`, at which the result is the next unit's s8
-        operand already.
     limits : error against float64, by rising scale.
     variants : builds beside the default one that are measured as well, by a name for people:
         what a paper leaves open, or what another place in the network needs.
@@ -152,11 +154,10 @@ class Golden:
     function: Callable[..., np.ndarray]
     fit_scale: Callable[[Any, Fraction], Fraction] = lambda spec, in_scale: in_scale
     calibrate: Callable[..., dict[str, Any]] | None = None
-    merges_requantizer: bool = False
     limits: tuple[ErrorLimit, ...] = ()
     variants: Mapping[str, Spec] = dataclasses.field(default_factory=dict)
 
-    def export(self, spec: Spec, in_scale: Fraction, codes: np.ndarray | None = None,
+    def export(self, spec: VectorSpec, in_scale: Fraction, codes: np.ndarray | None = None,
                out_scale: Fraction | None = None, **parameters: Any) -> tuple[Any, Any]:
         """Return what `derive` gives for a layer, with the parameters that this method takes.
 
@@ -170,7 +171,7 @@ class Golden:
         """
         if self.calibrate is not None and codes is not None:
             parameters |= self.calibrate(spec, in_scale, codes)
-        if self.merges_requantizer and out_scale is not None:
+        if spec.merges_requantizer and out_scale is not None:
             parameters["out_scale"] = out_scale
         return self.derive(spec, in_scale, **parameters)
 

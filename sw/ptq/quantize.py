@@ -263,7 +263,7 @@ class _Export:
             raise UserError(f"{layer.name}: {error}") from None
         scale = tuple(scale) if isinstance(scale, Sequence) else (scale,)
         x = self._unit(layer.name, name, spec, [x], constants, scale)
-        if golden.merges_requantizer or spec.operand != "linear":
+        if spec.merges_requantizer or spec.operand != "linear":
             return x
         return self._requantize(x, scales, S8)
 
