@@ -45,7 +45,7 @@ $(READY): pyproject.toml
 
 # --- network, vectors -----------------------------------------------------------------------------
 
-SOFTWARE := $(wildcard sw/*.py sw/golden/*.py sw/ptq/*.py sw/ptq/weights/*)
+SOFTWARE := $(wildcard sw/*.py sw/*.toml sw/golden/*.py sw/ptq/*.py sw/ptq/weights/*)
 
 $(NETWORK): $(READY) $(SOFTWARE)
 	@$(VITRTL) quantize --out $(@D)

@@ -1,4 +1,4 @@
-"""The one list of units: operator, method, where it comes from. Everything else reads it.
+"""The units of `catalog.toml`: operator, method, where it comes from. Everything else reads them.
 
 A unit `softmax_shiftmax` is `vitrtl.sw.golden.softmax_shiftmax` (which binds `GOLDEN`),
 `vitrtl.hw.softmax_shiftmax` (which binds `GATES`) and `docs/units/softmax_shiftmax.md`. The float
@@ -8,8 +8,11 @@ baselines of `SOFTWARE` have no gates; theirs is `vitrtl.sw.baseline.softmax_flo
 import dataclasses
 import gc
 import importlib
+import tomllib
 import warnings
 from collections import ChainMap
+from collections.abc import Iterator
+from importlib import resources
 from typing import Any
 
 from vitrtl.sw.golden.unit import Golden, Spec
@@ -51,39 +54,20 @@ class Unit:
         return timing
 
 
-UNITS = {u.name: u for u in (
-    Unit("softmax", "shiftmax", "I-ViT"),
-    Unit("softmax", "bit_softmax", "IPTQ-ViT"),
-    Unit("softmax", "shiftmax_pow2", "vitrtl, after I-ViT"),
-    Unit("softmax", "bit_softmax_pow2", "vitrtl, after IPTQ-ViT"),
-    Unit("softmax", "e2", "SOLE"),
-    Unit("softmax", "lut", "an engineer's table"),
-    Unit("softmax", "iexp", "I-BERT"),
-    Unit("softmax", "log_int", "FQ-ViT"),
-    Unit("softmax", "exp2", "vitrtl"),
-    Unit("softmax", "softermax", "Softermax"),
-    Unit("gelu", "shiftgelu", "I-ViT"),
-    Unit("gelu", "shiftgelu_elem", "vitrtl, after I-ViT"),
-    Unit("gelu", "pow2", "vitrtl, after I-ViT"),
-    Unit("gelu", "ierf", "I-BERT"),
-    Unit("gelu", "poly4", "IPTQ-ViT"),
-    Unit("gelu", "poly4_refit", "IPTQ-ViT"),
-    Unit("gelu", "poly4_minimax", "vitrtl, after IPTQ-ViT"),
-    Unit("gelu", "pwl", "vitrtl"),
-    Unit("gelu", "lut", "an engineer's table"),
-    Unit("layernorm", "newton", "I-ViT"),
-    Unit("layernorm", "isqrt", "I-BERT"),
-    Unit("layernorm", "ptf", "FQ-ViT"),
-    Unit("layernorm", "ailn", "SOLE"),
-    Unit("layernorm", "lut", "an engineer's table"),
-    Unit("layernorm", "l1", "Fully-8bit Transformer"),
-    Unit("layernorm", "rsqrt", "vitrtl"),
-    Unit("requantize", "dyadic", "HAWQ-V3, I-ViT", name="requantize"),
-    Unit("matmul", "systolic", "weight-stationary array", name="matmul"),
-)}
-
 OPERATORS = ("softmax", "gelu", "layernorm")
 """Operators that offer a choice of method."""
+
+
+def _listed() -> Iterator[Unit]:
+    """Yield the units of `catalog.toml`, which is data: no result depends on the whole of it."""
+    lines = (resources.files("vitrtl.sw") / "catalog.toml").read_text()
+    for operator, methods in tomllib.loads(lines).items():
+        for method, source in methods.items():
+            yield Unit(operator, method, source, name="" if operator in OPERATORS else operator)
+
+
+UNITS = {u.name: u for u in _listed()}
+"""Units with gates, by name, in the order of `catalog.toml`."""
 
 SOFTWARE = {u.name: u for u in (
     Unit(operator, "float", "FasterTransformer style", package="vitrtl.sw.baseline")
