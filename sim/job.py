@@ -93,7 +93,7 @@ class Verilog:
 
 def result_key(job: Job, verilog: Verilog) -> str:
     """Return a checksum of all that decides the outcome of a job."""
-    return digest(verilog.text, json_text(verilog.timing), digest_files([job.vectors]),
+    return digest(verilog.text, json_text(verilog.timing), vectors.cases_digest(job.vectors),
                   digest_files(rtl_sources(job.bench)),
                   digest_module(f"vitrtl.sim.benches.{job.bench}"),
                   digest_module("vitrtl.sim.job"), json_text(versions()), job.device,

@@ -15,8 +15,8 @@ from vitrtl.sw.files import digest, existing, write_if_changed
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.sources import digest_module
 
-__all__ = ["KINDS", "Case", "MatMulCase", "VectorSet", "golden_digest", "load", "read_head",
-           "save", "spec_digest", "vector_path"]
+__all__ = ["KINDS", "Case", "MatMulCase", "VectorSet", "cases_digest", "golden_digest", "load",
+           "read_head", "save", "spec_digest", "vector_path"]
 
 SCHEMA = 1
 
@@ -221,6 +221,13 @@ def read_head(path: Path) -> dict[str, Any]:
     if head.get("schema") != SCHEMA:
         raise UserError(f"vector file {path} must have schema {SCHEMA}, not {head.get('schema')}")
     return head
+
+
+def cases_digest(path: Path) -> str:
+    """Return a checksum of a file's spec and cases, whatever they were made from."""
+    head = read_head(path)
+    return digest(*(json.dumps(head[key], sort_keys=True)
+                    for key in ("unit", "spec", "cases", "checksum")))
 
 
 def spec_digest(head: dict[str, Any]) -> str:
