@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.files import json_text, write_if_changed
     from vitrtl.sw.provenance import command_line, versions
-    from vitrtl.sw.ptq.models import DEFAULT
+    from vitrtl.sw.ptq.shipped import DEFAULT
     from vitrtl.sw.ptq.train import Recipe, accuracy, train
 
     if args.epochs is not None and args.epochs < 1:

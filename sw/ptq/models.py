@@ -12,15 +12,9 @@ from torch import nn
 
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, existing
+from vitrtl.sw.ptq.shipped import DEFAULT, SHIPPED
 
-__all__ = ["DEFAULT", "SHIPPED_WEIGHTS", "FloatModel", "build", "check_structure",
-           "untrained_digits_vit"]
-
-DEFAULT = "digits_vit"
-"""Name of the default network."""
-
-SHIPPED_WEIGHTS = Path(__file__).with_name("weights") / "digits_vit.safetensors"
-"""Weights of the default network, made by `vitrtl train`."""
+__all__ = ["FloatModel", "build", "check_structure"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +23,7 @@ class FloatModel:
 
     Parameters
     ----------
-    name : `digits_vit`, or a name that timm knows.
+    name : one of `SHIPPED`, or a name that timm knows.
     module : the network, in evaluation mode.
     mean, std : per input channel; the network sees `(pixel / 255 - mean) / std`.
     weights : where the weights come from, for the provenance.
@@ -61,24 +55,15 @@ class FloatModel:
         return (pixels.float() / 255 - mean) / std
 
 
-def untrained_digits_vit() -> VisionTransformer:
-    """Return the default network: 16x16 grey pixels, patch 2, width 64, depth 4, 10 classes.
-
-    Of timm's initializations, `jax` starts to learn at once at this size.
-    """
-    return VisionTransformer(img_size=16, patch_size=2, in_chans=1, num_classes=10, embed_dim=64,
-                             depth=4, num_heads=4, mlp_ratio=4, weight_init="jax")
-
-
 def build(name: str = DEFAULT, checkpoint: Path | None = None,
           pretrained: bool = False) -> FloatModel:
     """Return a network with its weights, ready to be quantized.
 
     Parameters
     ----------
-    name : `digits_vit`, or a ViT or DeiT of timm.
-    checkpoint : safetensors file with the weights; without it the shipped ones (`digits_vit`) or
-        timm's (`pretrained`).
+    name : one of `SHIPPED`, or a ViT or DeiT of timm.
+    checkpoint : safetensors file with the weights; without it the shipped ones or timm's
+        (`pretrained`).
     pretrained : let timm download its weights.
 
     Raises
@@ -89,16 +74,17 @@ def build(name: str = DEFAULT, checkpoint: Path | None = None,
     """
     if checkpoint is not None and pretrained:
         raise UserError("weights must come from --checkpoint or from --pretrained, not from both")
-    if name == DEFAULT:
+    shipped = SHIPPED.get(name)
+    if shipped is not None:
         if pretrained:
-            raise UserError(f"{DEFAULT} has shipped weights, which it takes without --pretrained")
-        module: nn.Module = untrained_digits_vit()
-        mean, std = (0.5,), (0.5,)
-        checkpoint = SHIPPED_WEIGHTS if checkpoint is None else checkpoint
+            raise UserError(f"{name} has shipped weights, which it takes without --pretrained")
+        module: nn.Module = shipped.untrained()
+        mean, std = shipped.mean, shipped.std
+        checkpoint = shipped.weights if checkpoint is None else checkpoint
     else:
         if not timm.is_model(name):
-            raise UserError(f"model must be {DEFAULT} or a name of timm.list_models(), "
-                            f"not {name!r}")
+            raise UserError(f"model must be {', '.join(SHIPPED)} or a name of "
+                            f"timm.list_models(), not {name!r}")
         if checkpoint is None and not pretrained:
             raise UserError(f"weights of {name} must come from --checkpoint FILE or --pretrained")
         try:
@@ -114,7 +100,9 @@ def build(name: str = DEFAULT, checkpoint: Path | None = None,
     for key, value in module.state_dict().items():
         if not torch.isfinite(value).all():
             raise UserError(f"weights must be finite numbers, but {key} of {name} is not")
-    if checkpoint == SHIPPED_WEIGHTS:
+    if shipped is not None:
+        shipped.harden(module)
+    if shipped is not None and checkpoint == shipped.weights:
         weights = "shipped"
     else:
         weights = f"timm {timm.__version__}" if pretrained else Path(checkpoint).name

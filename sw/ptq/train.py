@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.ptq.models import FloatModel, untrained_digits_vit
+from vitrtl.sw.ptq.models import FloatModel
+from vitrtl.sw.ptq.shipped import untrained_digits_vit
 
 __all__ = ["Recipe", "accuracy", "augment", "train"]
 

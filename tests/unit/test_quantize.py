@@ -15,9 +15,10 @@ from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
-from vitrtl.sw.ptq.models import SHIPPED_WEIGHTS, FloatModel, build, check_structure
+from vitrtl.sw.ptq.models import FloatModel, build, check_structure
 from vitrtl.sw.ptq.observers import OBSERVERS, MagnitudeHistogram, round_scale
 from vitrtl.sw.ptq.quantize import DEFAULT_METHODS, export, quantize, resolve_methods
+from vitrtl.sw.ptq.shipped import SHIPPED
 
 SINGLE_METHODS = [(operator, u.name) for operator in OPERATORS for u in methods_of(operator)]
 
@@ -220,7 +221,7 @@ def test_network_that_computes_more_is_refused(colours):
 @pytest.mark.parametrize("name, message", [
     ("resnet18", r"^model must be a timm VisionTransformer \(ViT or DeiT\), but .* is a ResNet$"),
     ("deit_tiny_distilled_patch16_224", "^deit_tiny.* has a forward pass of its own"),
-    ("vit_none", r"^model must be digits_vit or a name of timm\.list_models\(\), not 'vit_none'$"),
+    ("vit_none", r"^model must be digits_vit.* or a name of timm\.list_models\(\)"),
 ])
 def test_unsupported_models_are_refused(name, message, tmp_path):
     with pytest.raises(UserError, match=message):
@@ -244,7 +245,7 @@ def test_unsupported_structure_is_named(changes, message):
 def damaged(tmp_path):
     """Write weights of the default network after a change; return the path."""
     def write(change):
-        state = load_file(SHIPPED_WEIGHTS)
+        state = load_file(SHIPPED["digits_vit"].weights)
         change(state)
         save_file(state, tmp_path / "weights.safetensors")
         return tmp_path / "weights.safetensors"
@@ -298,8 +299,8 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(capsys, tmp_path, damage
     def of(*arguments):
         return refused(capsys, "quantize", *arguments, "--out", str(out))
 
-    assert of("no_such_vit") == ("vitrtl quantize: model must be digits_vit or a name of "
-                                 "timm.list_models(), not 'no_such_vit'\n")
+    assert of("no_such_vit") == (f"vitrtl quantize: model must be {', '.join(SHIPPED)} or a name "
+                                 "of timm.list_models(), not 'no_such_vit'\n")
     assert of("--softmax", "magic") == (
         "vitrtl quantize: softmax method must be one of "
         f"{', '.join(u.method for u in methods_of('softmax', software=True))}, not 'magic'\n")

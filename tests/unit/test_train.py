@@ -9,7 +9,7 @@ import torch
 
 from vitrtl.sw.cli import main
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.ptq.models import SHIPPED_WEIGHTS
+from vitrtl.sw.ptq.shipped import SHIPPED
 from vitrtl.sw.ptq.train import Recipe, accuracy, augment, train
 
 
@@ -20,7 +20,7 @@ def few_digits(digits):
 
 
 def test_shipped_weights_reach_98_percent_of_the_test_images(digits, float_model):
-    record = json.loads(SHIPPED_WEIGHTS.with_suffix(".json").read_text())
+    record = json.loads(SHIPPED["digits_vit"].weights.with_suffix(".json").read_text())
     reached = accuracy(float_model, digits, digits.test)
     assert reached >= 0.98
     # One image of 540 may fall on the other side where floats are added in another order.
@@ -30,7 +30,7 @@ def test_shipped_weights_reach_98_percent_of_the_test_images(digits, float_model
 
 
 def test_shipped_weights_are_below_one_megabyte():
-    assert SHIPPED_WEIGHTS.stat().st_size < 1_000_000
+    assert SHIPPED["digits_vit"].weights.stat().st_size < 1_000_000
 
 
 def test_default_network_is_the_stated_one(float_model):
