@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitrtl.sw.catalog import ALL, methods_of
+from vitrtl.sw.candidate import candidate, candidates_of
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import json_text, read_json, write_if_changed
 
-__all__ = ["FORMAT", "VERSION", "Assignment", "load", "save", "unit_of"]
+__all__ = ["FORMAT", "VERSION", "Assignment", "candidate_name", "load", "save"]
 
 FORMAT = "vitrtl.assignment"
 VERSION = 1
@@ -17,12 +17,12 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Assignment:
-    """A unit for some or all of the layers that offer a choice.
+    """A candidate for some or all of the layers that offer a choice.
 
     Parameters
     ----------
     network : name of the network.
-    layers : unit name by layer name.
+    layers : candidate by layer, by their names: `softmax_exp2`, `softmax_exp2:s8`.
     provenance : what made the choice; JSON values.
     """
 
@@ -31,20 +31,22 @@ class Assignment:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def unit_of(operator: str, method: str) -> str:
-    """Return the unit that computes `operator` by `method`; a whole unit name is taken as well.
+def candidate_name(operator: str, method: str) -> str:
+    """Return the candidate that computes `operator` by `method`, such as `exp2` or `exp2:s8`.
+
+    A whole name such as `softmax_exp2:s8` is taken as well.
 
     Raises
     ------
     UserError
         For a method that the operator does not have, listing those that it has.
     """
-    units = {u.method: u.name for u in methods_of(operator, software=True)}
-    if method in units.values():
+    names = {c.method: c.name for c in candidates_of(operator, software=True)}
+    if method in names.values():
         return method
-    if method not in units:
-        raise UserError(f"{operator} method must be one of {', '.join(units)}, not {method!r}")
-    return units[method]
+    if method not in names:
+        raise UserError(f"{operator} method must be one of {', '.join(names)}, not {method!r}")
+    return names[method]
 
 
 def load(path: Path) -> Assignment:
@@ -53,7 +55,7 @@ def load(path: Path) -> Assignment:
     Raises
     ------
     UserError
-        If it is missing, no assignment, of another version or names an unknown unit.
+        If it is missing, no assignment, of another version or names an unknown candidate.
     """
     head = read_json(path)
     if not isinstance(head, dict) or head.get("format") != FORMAT:
@@ -66,9 +68,10 @@ def load(path: Path) -> Assignment:
                ((network, str), (layers, dict), (provenance, dict))):
         raise UserError(f"{path} must name its network and its layers")
     for layer, name in layers.items():
-        if name not in ALL:
-            raise UserError(f"unit of {layer} in {path} must be one of {', '.join(ALL)}, "
-                            f"not {name!r}")
+        try:
+            candidate(name)
+        except UserError as error:
+            raise UserError(f"{layer} in {path}: {error}") from None
     return Assignment(network=network, layers=layers, provenance=provenance)
 
 

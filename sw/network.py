@@ -17,6 +17,7 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from vitrtl.sw import structure
+from vitrtl.sw.candidate import candidate_of
 from vitrtl.sw.catalog import ALL, OPERATORS, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, existing, json_text, read_json, write_if_changed
@@ -125,8 +126,8 @@ class IntegerNetwork:
 
     @property
     def methods(self) -> dict[str, str]:
-        """Unit of each layer that offers a choice of method, by layer name."""
-        return {node.name: node.op for node in self.nodes
+        """Candidate of each layer that offers a choice of method, by layer name."""
+        return {node.name: candidate_of(node.op, node.spec).name for node in self.nodes
                 if node.op in ALL and ALL[node.op].operator in OPERATORS}
 
     @property

@@ -1,6 +1,7 @@
 """`vitrtl apply`: one unit on the user's own integers."""
 
 import argparse
+import dataclasses
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,8 @@ one, so that it has k - 1 bits of fraction and no other."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("unit", metavar="UNIT", help="name in the catalogue, see `vitrtl list`")
+    parser.add_argument("unit", metavar="UNIT",
+                        help="name in `vitrtl list`: softmax_exp2, or a variant, softmax_exp2:s8")
     parser.add_argument("input", type=Path, metavar="IN.npy", help="integer array")
     parser.add_argument("output", type=Path, metavar="OUT.npy", help="integer array to write")
     parser.add_argument("--scale", required=True, metavar="S",
@@ -40,15 +42,16 @@ def run(args: argparse.Namespace) -> int:
     """Apply the unit, write the codes, print scale and error."""
     import numpy as np
 
-    from vitrtl.sw.catalog import unit
+    from vitrtl.sw.candidate import candidate
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.files import write_if_changed
     from vitrtl.sw.reference import REFERENCES, real
 
-    entry = unit(args.unit)
+    chosen = candidate(args.unit)
+    entry = chosen.unit
     if entry.operator not in REFERENCES:
         raise UserError(f"apply takes units of one operand: {entry.name} multiplies two matrices")
-    spec = spec_with_bits(entry, args.bits)
+    spec = spec_with_bits(chosen, args.bits)
     x = read_array(args.input, "input")
     if x.dtype.kind not in "iu":
         raise UserError(f"input {args.input} must hold integers, not {x.dtype}")
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = REFERENCES[entry.operator](x * float(scale), **parameters)
     error = np.abs(real(y, scales, spec.operand) - wanted)
     rows = x.size // x.shape[-1]
-    print(f"{entry.name}: {rows} rows of {x.shape[-1]}, {spec.in_format} at {float(scale):g} to "
+    print(f"{chosen.name}: {rows} rows of {x.shape[-1]}, {spec.in_format} at {float(scale):g} to "
           f"{spec.out_format}, written to {args.output}")
     print(f"output scale: {describe(out_scale)}")
     print(f"error against float64: largest {error.max():.6g}, mean {error.mean():.6g}")
@@ -114,18 +117,17 @@ def parse_scale(text: str) -> Fraction:
     raise UserError(f"scale must be a finite positive number, not {text!r}")
 
 
-def spec_with_bits(entry: Any, bits: int | None) -> Any:
-    """Return the default spec, with the width that --bits asks for."""
+def spec_with_bits(chosen: Any, bits: int | None) -> Any:
+    """Return the spec of a candidate, with the width that --bits asks for."""
     from vitrtl.sw.errors import UserError
 
-    spec_class = entry.golden.spec
+    spec = chosen.spec
     if bits is None:
-        return spec_class()
-    default = spec_class().asdict()
-    field = next((name for name in BITS_FIELDS if name in default), None)
+        return spec
+    field = next((name for name in BITS_FIELDS if hasattr(spec, name)), None)
     if field is None:
-        raise UserError(f"{entry.name} has no width to choose")
-    return spec_class(**{field: bits + BITS_FIELDS[field]})
+        raise UserError(f"{chosen.name} has no width to choose")
+    return dataclasses.replace(spec, **{field: bits + BITS_FIELDS[field]})
 
 
 def read_array(path: Path, what: str) -> Any:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out must be a folder, but {args.out} is a file")
-    operators = {operator: assignment.unit_of(operator, getattr(args, operator))
+    operators = {operator: assignment.candidate_name(operator, getattr(args, operator))
                  for operator in OPERATORS if getattr(args, operator) is not None}
     chosen = assignment.load(args.assignment) if args.assignment else None
     if chosen is not None and chosen.network != args.model:

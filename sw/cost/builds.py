@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vitrtl.sw import assignment
-from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
+from vitrtl.sw.candidate import candidate, candidate_of, candidates_of
+from vitrtl.sw.catalog import OPERATORS, UNITS, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.unit import Spec, VectorSpec
 from vitrtl.sw.network import IntegerNetwork
@@ -29,6 +30,16 @@ class Build:
         """Fields that differ from the default spec."""
         default = type(self.spec)().asdict()
         return {k: v for k, v in self.spec.asdict().items() if v != default[k]}
+
+    @property
+    def gates(self) -> str:
+        """What builds with equal gates have in common; loads Amaranth.
+
+        Methods that differ in their run-time constants alone share a component, and one of them
+        built from a spec is the other built from it.
+        """
+        component = unit(self.unit, gates=True).gates
+        return f"{component.__module__}.{component.__qualname__} {self.spec.digest}"
 
 
 def default_builds(names: Iterable[str] = ()) -> list[Build]:
@@ -56,9 +67,8 @@ def network_builds(network: IntegerNetwork) -> list[Build]:
 
 
 def candidate_builds(network: IntegerNetwork) -> list[Build]:
-    """Return the units that a network could need, were other methods chosen for its layers."""
-    choices = {entry.name for operator in OPERATORS for entry in methods_of(operator)
-               if _longest_rows(network).get(operator)}
+    """Return the units that a network could need, were other candidates chosen for its layers."""
+    choices = {c.name for operator in _longest_rows(network) for c in candidates_of(operator)}
     return _with_choices(network, choices)
 
 
@@ -103,15 +113,17 @@ def spec_with(name: str, changes: Mapping[str, str]) -> Spec:
 def _with_choices(network: IntegerNetwork, choices: set[str]) -> list[Build]:
     """Return the network's units without a choice, and those chosen, long enough for its rows."""
     rows = _longest_rows(network)
-    builds = [build for build in network_builds(network)
-              if unit(build.unit).operator not in OPERATORS or build.unit in choices]
-    for name in choices - set(network.units):
-        spec = unit(name).golden.spec()
+    used = {build: candidate_of(build.unit, build.spec).name
+            if unit(build.unit).operator in OPERATORS else "" for build in network_builds(network)}
+    builds = [build for build, name in used.items() if not name or name in choices]
+    for name in choices - set(used.values()):
+        chosen = candidate(name)
+        spec = chosen.spec
         if hasattr(spec, "longest_row"):
             # As `vitrtl quantize` sizes them: a power of two, and no less than the default.
-            needed = 1 << (rows[unit(name).operator] - 1).bit_length()
+            needed = 1 << (rows[chosen.operator] - 1).bit_length()
             spec = dataclasses.replace(spec, longest_row=max(spec.longest_row, needed))
-        builds.append(Build(name, spec))
+        builds.append(Build(chosen.unit.name, spec))
     # Codes that are no integers need an array of their own.
     operands = {build.spec.operand for build in builds if isinstance(build.spec, VectorSpec)}
     arrays = [build for build in builds if build.unit == "matmul"]

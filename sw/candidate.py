@@ -1,0 +1,114 @@
+"""What a layer may be computed by: a unit of the catalogue, in its default build or in a variant.
+
+A candidate has a name that people, assignment files and networks use: the unit's alone for the
+default build, `softmax_exp2`, and with a colon and the first word of the variant's name for a
+variant, `softmax_exp2:s8`.
+"""
+
+import dataclasses
+from typing import Any
+
+from vitrtl.sw.catalog import OPERATORS, Unit, methods_of, unit
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.golden.unit import Spec
+
+__all__ = ["SEPARATOR", "Candidate", "candidate", "candidate_of", "candidates_of"]
+
+SEPARATOR = ":"
+"""Between the unit's name and the variant's."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """A unit and a build of it.
+
+    Parameters
+    ----------
+    unit : of the catalogue.
+    build : name of the variant, as `Golden.variants` has it; empty for the default build.
+    """
+
+    unit: Unit
+    build: str = ""
+
+    @property
+    def name(self) -> str:
+        """What files and options call it."""
+        return self.unit.name + self._ending
+
+    @property
+    def operator(self) -> str:
+        """What it computes."""
+        return self.unit.operator
+
+    @property
+    def method(self) -> str:
+        """Its name among the candidates of the operator."""
+        return self.unit.method + self._ending
+
+    @property
+    def spec(self) -> Spec:
+        """Build-time numbers; a network gives them the row length that it needs."""
+        golden = self.unit.golden
+        return golden.variants[self.build] if self.build else golden.spec()
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Fields of the spec that differ from the default build."""
+        default = self.unit.golden.spec().asdict()
+        return {k: v for k, v in self.spec.asdict().items() if v != default[k]}
+
+    @property
+    def _ending(self) -> str:
+        return f"{SEPARATOR}{_word(self.build)}" if self.build else ""
+
+
+def candidate(name: str) -> Candidate:
+    """Return the candidate of that name.
+
+    Raises
+    ------
+    UserError
+        For an unknown unit or variant, listing the known ones.
+    """
+    unit_name, colon, word = name.partition(SEPARATOR)
+    try:
+        entry = unit(unit_name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if not colon:
+        return Candidate(entry)
+    known = {_word(build): build for build in entry.golden.variants}
+    if word not in known:
+        raise UserError(f"variant of {unit_name} must be one of {', '.join(known)}, not {word!r}"
+                        if known else f"{unit_name} has no variants, but {name!r} asks for one")
+    return Candidate(entry, known[word])
+
+
+def candidates_of(operator: str, software: bool = False) -> list[Candidate]:
+    """Return the candidates of an operator: each unit and then its variants, in catalogue order.
+
+    Parameters
+    ----------
+    software : also those without gates.
+    """
+    return [Candidate(entry, build) for entry in methods_of(operator, software)
+            for build in ("", *entry.golden.variants)]
+
+
+def candidate_of(unit_name: str, spec: Spec) -> Candidate:
+    """Return the candidate that a spec is a build of, whatever its row length or lanes.
+
+    Of the variants whose changes the spec has, the one with the most.
+    """
+    entry, fields = unit(unit_name), spec.asdict()
+    if entry.operator not in OPERATORS:
+        raise UserError(f"{unit_name} is no candidate: {entry.operator} offers no choice")
+    builds = [Candidate(entry, build) for build in ("", *entry.golden.variants)]
+    fitting = [c for c in builds if all(fields[k] == v for k, v in c.changes.items())]
+    return max(fitting, key=lambda c: len(c.changes))
+
+
+def _word(build: str) -> str:
+    """Return the first word of a variant's name."""
+    return build.replace(",", " ").split()[0]
