@@ -1,0 +1,396 @@
+"""Choice of methods for all layers together, under budgets: exact, and what simpler ways give.
+
+Two kinds of yes or no: "unit u is built" and "layer l takes candidate c". A unit costs its area
+once however many layers use it, and time for each layer that does; a layer may take a candidate
+only where all units that it needs are built. The loss of a choice is the sum of its layers'
+losses. That is a small mixed-integer linear program, which HiGHS solves to the optimum.
+
+Beside it stand two answers that need no solver: `layer_by_layer`, in which each layer pays the
+whole price of its unit because it cannot know who shares it, and `greedy`, which gives up one unit
+after the other.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_array
+
+from vitrtl.sw.errors import UserError
+
+__all__ = ["CYCLES", "InfeasibleError", "Option", "Problem", "Solution", "best_within", "greedy",
+           "layer_by_layer", "pareto", "parse_budgets", "solve"]
+
+CYCLES = "cycles"
+"""The budget of time, beside those of the target's resources."""
+
+TIE = 1e-9
+"""Relative difference of two losses that count as equal."""
+
+OPTIMAL, INFEASIBLE = 0, 2
+"""Status of `scipy.optimize.milp`."""
+
+
+class InfeasibleError(UserError):
+    """No choice stays within the budgets."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Option:
+    """A candidate of a layer.
+
+    Parameters
+    ----------
+    layer, candidate : which.
+    loss : what it adds to the loss of the network.
+    cycles : of the layer, for one image.
+    units : that it needs, by their keys in the problem.
+    """
+
+    layer: str
+    candidate: str
+    loss: float
+    cycles: int
+    units: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What there is to choose from.
+
+    Parameters
+    ----------
+    options : of all layers.
+    units : resources of each unit that can be built, by its key.
+    area : the resource that decides between choices of equal loss.
+    """
+
+    options: tuple[Option, ...]
+    units: Mapping[str, Mapping[str, int]]
+    area: str
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            raise ValueError("a problem must have at least one option")
+        for option in self.options:
+            if not np.isfinite(option.loss):
+                raise ValueError(f"loss of {option.candidate} in {option.layer} must be finite, "
+                                 f"not {option.loss}")
+
+    @functools.cached_property
+    def layers(self) -> dict[str, list[Option]]:
+        """Options of each layer."""
+        layers: dict[str, list[Option]] = {}
+        for option in self.options:
+            layers.setdefault(option.layer, []).append(option)
+        return layers
+
+    @functools.cached_property
+    def resources(self) -> tuple[str, ...]:
+        """What can have a budget: the resources of the units, and cycles."""
+        return (*dict.fromkeys(name for unit in self.units.values() for name in unit), CYCLES)
+
+    def solution(self, chosen: Sequence[Option]) -> "Solution":
+        """Return what a choice of one option a layer costs."""
+        built = frozenset().union(*(option.units for option in chosen))
+        used = {name: sum(self.units[unit].get(name, 0) for unit in built)
+                for name in self.resources if name != CYCLES}
+        used[CYCLES] = sum(option.cycles for option in chosen)
+        return Solution(choice={option.layer: option.candidate for option in chosen},
+                        loss=sum(option.loss for option in chosen), units=tuple(sorted(built)),
+                        used=used)
+
+    def of_choice(self, choice: Mapping[str, str]) -> "Solution":
+        """Return what a choice of a candidate for each layer costs."""
+        return self.solution([next(option for option in of_layer
+                                   if option.candidate == choice[layer])
+                              for layer, of_layer in self.layers.items()])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Solution:
+    """A choice for all layers.
+
+    Parameters
+    ----------
+    choice : candidate of each layer.
+    loss : sum over the layers.
+    units : that are built, by their keys.
+    used : of each resource, and cycles.
+    """
+
+    choice: dict[str, str]
+    loss: float
+    units: tuple[str, ...]
+    used: dict[str, int]
+
+    def within(self, budgets: Mapping[str, int]) -> bool:
+        """Return whether it stays within all budgets."""
+        return all(self.used[name] <= budget for name, budget in budgets.items())
+
+
+def parse_budgets(text: str, known: Sequence[str]) -> dict[str, int]:
+    """Return the budgets that a text such as `lut4eq=1500,dsp=12` asks for.
+
+    Raises
+    ------
+    UserError
+        For a resource that is not known, one that comes twice, or no whole number.
+    """
+    budgets: dict[str, int] = {}
+    for part in text.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals:
+            raise UserError(f"budget must be RESOURCE=NUMBER, not {part!r}")
+        if name not in known:
+            raise UserError(f"budget must be of one of {', '.join(known)}, not {name!r}")
+        if name in budgets:
+            raise UserError(f"budget of {name} must be given once")
+        if not (value.isascii() and value.isdigit()):
+            raise UserError(f"budget of {name} must be a whole number, not {value!r}")
+        budgets[name] = int(value)
+    return budgets
+
+
+def solve(problem: Problem, budgets: Mapping[str, int] | None = None) -> Solution:
+    """Return the choice of least loss within the budgets; of equal ones, that of least area.
+
+    Raises
+    ------
+    InfeasibleError
+        If no choice is within the budgets: which one is too small, and the least possible.
+    """
+    budgets = dict(budgets or {})
+    if found := _best(problem, budgets):
+        return found
+    for name, budget in budgets.items():
+        least = _least(problem, name, {})
+        if least > budget:
+            raise InfeasibleError(f"budget of {name} must be at least {least:,}, not {budget:,}")
+    needs = []
+    for name in budgets:
+        others = {other: budget for other, budget in budgets.items() if other != name}
+        try:
+            needs.append(f"{name} at least {_least(problem, name, others):,}")
+        except InfeasibleError:
+            continue
+    given = " and ".join(f"{name}={budget:,}" for name, budget in budgets.items())
+    raise InfeasibleError(f"no choice is within {given} together" + (
+        f": it takes {', or '.join(needs)}, with the other budgets as they are" if needs
+        else ", nor with any one of these budgets lifted"))
+
+
+def pareto(problem: Problem, points: int, budgets: Mapping[str, int] | None = None,
+           progress: Callable[[int], None] = lambda points: None) -> list[Solution]:
+    """Return choices that no other beats in both area and loss, by rising area.
+
+    The budget of the area goes in even steps from what the least choice takes to what the choice
+    of least loss takes; each point is the exact optimum at its budget.
+
+    Parameters
+    ----------
+    problem : what there is to choose from.
+    points : budgets that are tried; different ones may have the same optimum.
+    budgets : of other resources, which hold at every point; one of the area is its upper end.
+    progress : called with 1 for each budget.
+    """
+    if points < 2:
+        raise UserError(f"a Pareto front must have at least 2 points, not {points}")
+    budgets = dict(budgets or {})
+    best = solve(problem, budgets)
+    least = _least(problem, problem.area, budgets)
+    found = []
+    for budget in np.linspace(least, best.used[problem.area], points):
+        found.append(solve(problem, {**budgets, problem.area: int(budget)}))
+        progress(1)
+    return _undominated(found, problem.area)
+
+
+def layer_by_layer(problem: Problem) -> list[Solution]:
+    """Return the choices of layers that each weigh loss against the whole area of their units.
+
+    A layer takes the candidate of least `loss + price * area`; one price for all layers, every
+    price at which some layer changes its mind. Choices that another one beats in both area, units
+    counted once, and loss are left out.
+    """
+    def area(option: Option) -> int:
+        return sum(problem.units[unit].get(problem.area, 0) for unit in option.units)
+
+    prices = {0.0}
+    for of_layer in problem.layers.values():
+        for a, b in itertools.permutations(of_layer, 2):
+            if a.loss > b.loss and area(a) < area(b):
+                prices.add((a.loss - b.loss) / (area(b) - area(a)))
+    steps = sorted(prices)
+    # Between two prices nothing changes; at one, both sides count.
+    between = [(low + high) / 2 for low, high in itertools.pairwise(steps)]
+    found: dict[tuple[str, ...], Solution] = {}
+    for price in (*steps, *between, 2 * steps[-1] + 1):
+        chosen = [min(of_layer, key=lambda o: (o.loss + price * area(o), area(o)))
+                  for of_layer in problem.layers.values()]
+        found.setdefault(tuple(option.candidate for option in chosen), problem.solution(chosen))
+    return _undominated(list(found.values()), problem.area)
+
+
+def best_within(solutions: Sequence[Solution], budgets: Mapping[str, int]) -> Solution | None:
+    """Return the solution of least loss that is within the budgets, None if none is."""
+    return min((s for s in solutions if s.within(budgets)), key=lambda s: s.loss, default=None)
+
+
+def greedy(problem: Problem, budgets: Mapping[str, int]) -> Solution | None:
+    """Return what giving up one unit after the other leads to, None if that leads nowhere.
+
+    It begins with each layer's least loss. While a budget is exceeded, that unit goes whose users
+    lose least, by what the budgets' excess shrinks, when they take their next best candidate.
+    """
+    gone: frozenset[str] = frozenset()
+    now = _without(problem, gone)
+    while now is not None and not now.within(budgets):
+        before, moves = _excess(now, budgets), []
+        for unit in now.units:
+            after = _without(problem, gone | {unit})
+            if after is not None:
+                saved = before - _excess(after, budgets)
+                rank = (after.loss - now.loss) / saved if saved > 0 else np.inf
+                moves.append((rank, -saved, unit, after))
+        if not moves:
+            return None
+        *_, unit, now = min(moves, key=lambda move: move[:3])
+        gone |= {unit}
+    return now
+
+
+def _without(problem: Problem, gone: frozenset[str]) -> Solution | None:
+    """Return each layer's least loss without some units, None where a layer has nothing left."""
+    chosen = []
+    for of_layer in problem.layers.values():
+        left = [option for option in of_layer if not option.units & gone]
+        if not left:
+            return None
+        chosen.append(min(left, key=lambda option: option.loss))
+    return problem.solution(chosen)
+
+
+def _excess(solution: Solution, budgets: Mapping[str, int]) -> float:
+    """Return by how much budgets are exceeded, each relative to itself."""
+    return sum(max(0, solution.used[name] - budget) / max(budget, 1)
+               for name, budget in budgets.items())
+
+
+def _undominated(solutions: Sequence[Solution], area: str) -> list[Solution]:
+    """Return those that none beats in area and loss, by rising area, each once."""
+    best, kept = np.inf, []
+    for solution in sorted(solutions, key=lambda s: (s.used[area], s.loss)):
+        if solution.loss < best - TIE * abs(best if np.isfinite(best) else 0):
+            kept.append(solution)
+            best = solution.loss
+    return kept
+
+
+def _best(problem: Problem, budgets: Mapping[str, int]) -> Solution | None:
+    """Return the choice of least loss and, at that, of least area."""
+    losses = np.array([option.loss for option in problem.options])
+    least = np.array([min(o.loss for o in of_layer) for of_layer in problem.layers.values()])
+    # What no choice gets below does not matter; the rest is brought near one for the solver.
+    offset = {layer: low for layer, low in zip(problem.layers, least, strict=True)}
+    extra = losses - np.array([offset[option.layer] for option in problem.options])
+    positive = extra[extra > 0]
+    unit = max(abs(least.sum()), positive.min() if positive.size else 1.0)
+    program = _Program(problem)
+    first = program.minimize(extra / unit, budgets)
+    if first is None:
+        return None
+    within = LinearConstraint(program.row(extra / unit), -np.inf,
+                              (first.loss - least.sum()) / unit + TIE)
+    second = program.minimize(program.costs(problem.area), budgets, [within])
+    # The solver holds the loss within its tolerance, which may be more than a tie.
+    tied = second is not None and second.loss <= first.loss + TIE * max(abs(first.loss), unit)
+    return second if tied else first
+
+
+def _least(problem: Problem, name: str, budgets: Mapping[str, int]) -> int:
+    """Return the least that any choice within the budgets takes of a resource."""
+    program = _Program(problem)
+    costs = program.costs(name)
+    found = program.minimize(costs / max(costs.max(), 1), budgets)
+    if found is None:
+        raise InfeasibleError("no choice is within the budgets")
+    return found.used[name]
+
+
+class _Program:
+    """The problem as rows and columns: first a column for each option, then one for each unit."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.units = sorted(frozenset().union(*(o.units for o in problem.options)))
+        self.size = len(problem.options) + len(self.units)
+        self._fewest = {layer: min(option.cycles for option in of_layer)
+                        for layer, of_layer in problem.layers.items()}
+        place = {unit: len(problem.options) + i for i, unit in enumerate(self.units)}
+        layers = {layer: i for i, layer in enumerate(problem.layers)}
+        takes = [(layers[o.layer], i) for i, o in enumerate(problem.options)]
+        needs = [(i, place[unit]) for i, o in enumerate(problem.options)
+                 for unit in sorted(o.units)]
+        self.fixed = [LinearConstraint(_sparse([(*at, 1.0) for at in takes], self.size), 1, 1)]
+        if needs:
+            entries = [entry for row, (option, unit) in enumerate(needs)
+                       for entry in ((row, option, 1.0), (row, unit, -1.0))]
+            self.fixed.append(LinearConstraint(_sparse(entries, self.size), -np.inf, 0))
+
+    def row(self, of_options: np.ndarray) -> np.ndarray:
+        """Return a row with numbers of the options alone."""
+        return np.concatenate([of_options, np.zeros(len(self.units))])[None]
+
+    def costs(self, name: str) -> np.ndarray:
+        """Return what each column takes of a resource, or of cycles beyond `always`."""
+        if name == CYCLES:
+            return self.row(np.array([o.cycles - self._fewest[o.layer]
+                                      for o in self.problem.options], float))[0]
+        units = [self.problem.units[unit].get(name, 0) for unit in self.units]
+        return np.array([0.0] * len(self.problem.options) + units)
+
+    def always(self, name: str) -> int:
+        """Return what every choice takes; without it small differences of cycles stay visible."""
+        return sum(self._fewest.values()) if name == CYCLES else 0
+
+    def minimize(self, costs: np.ndarray, budgets: Mapping[str, int],
+                 more: Sequence[LinearConstraint] = ()) -> Solution | None:
+        """Return the optimum, None if there is no solution.
+
+        Parameters
+        ----------
+        costs : of the options, or of all columns.
+        """
+        costs = costs if len(costs) == self.size else self.row(costs)[0]
+        limits = {name: budget - self.always(name) for name, budget in budgets.items()}
+        while True:
+            if min(limits.values(), default=0) < 0:
+                return None
+            rows = [LinearConstraint(self.costs(name)[None] / max(limit, 1), -np.inf,
+                                     limit / max(limit, 1)) for name, limit in limits.items()]
+            found = milp(costs, integrality=np.ones(self.size), bounds=Bounds(0, 1),
+                         constraints=[*self.fixed, *rows, *more], options={"mip_rel_gap": 0.0})
+            if found.status == INFEASIBLE:
+                return None
+            if found.status != OPTIMAL:
+                raise RuntimeError(f"HiGHS: {found.message}")
+            chosen = [option for option, taken in zip(self.problem.options, found.x, strict=False)
+                      if taken > 0.5]
+            solution = self.problem.solution(chosen)
+            over = {name: solution.used[name] - budget for name, budget in budgets.items()
+                    if solution.used[name] > budget}
+            if not over:
+                return solution
+            # The solver holds budgets of millions within its tolerance alone: ask for less.
+            for name, excess in over.items():
+                limits[name] -= excess
+
+
+def _sparse(entries: Sequence[tuple[int, int, float]], width: int) -> coo_array:
+    """Return a matrix from rows, columns and values."""
+    rows, columns, values = zip(*entries, strict=True)
+    return coo_array((values, (rows, columns)), shape=(max(rows) + 1, width)).tocsr()

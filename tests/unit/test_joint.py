@@ -1,0 +1,163 @@
+"""The joint search: exact against all choices, budgets, fronts, and the simpler answers."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.ptq.joint import (
+    CYCLES,
+    InfeasibleError,
+    Option,
+    Problem,
+    best_within,
+    greedy,
+    layer_by_layer,
+    pareto,
+    parse_budgets,
+    solve,
+)
+
+
+def random_problem(seed, layers=4, units=5) -> Problem:
+    """Return a problem of two operators, whose candidates need one unit or two."""
+    rng = np.random.default_rng(seed)
+    costs = {f"u{i}": {"lut": int(rng.integers(50, 900)), "dsp": int(rng.integers(0, 9))}
+             for i in range(units)}
+    options = []
+    for layer in range(layers):
+        known = [f"u{i}" for i in range(units) if i % 2 == layer % 2 or i == units - 1]
+        for unit in known:
+            more = {"u0"} if rng.random() < 0.3 else set()
+            options.append(Option(f"l{layer}", unit, float(10 ** rng.uniform(-4, 1)),
+                                  int(rng.integers(100, 1000)), frozenset({unit} | more)))
+    return Problem(tuple(options), costs, "lut")
+
+
+def every_solution(problem):
+    return [problem.solution(chosen) for chosen in itertools.product(*problem.layers.values())]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_optimum_is_that_of_all_choices(seed):
+    problem = random_problem(seed)
+    everything = every_solution(problem)
+    rng = np.random.default_rng(seed + 100)
+    for _ in range(4):
+        like = everything[rng.integers(len(everything))]
+        budgets = {name: like.used[name] for name in ("lut", "dsp", CYCLES)
+                   if rng.random() < 0.7}
+        expected = min((s for s in everything if s.within(budgets)),
+                       key=lambda s: (s.loss, s.used["lut"]))
+        found = solve(problem, budgets)
+        assert found.within(budgets)
+        assert found.loss == pytest.approx(expected.loss, rel=1e-9)
+        assert found == problem.of_choice(found.choice)
+
+
+def test_of_equal_losses_the_least_area_is_taken():
+    units = {"large": {"lut": 9}, "small": {"lut": 4}, "other": {"lut": 5}}
+    options = [Option(layer, unit, 1.0, 1, frozenset({unit})) for layer in "ab" for unit in units]
+    found = solve(Problem(tuple(options), units, "lut"))
+    assert set(found.choice.values()) == {"small"} and found.used["lut"] == 4
+
+
+def test_a_unit_is_paid_once_however_many_layers_use_it():
+    units = {"good": {"lut": 100}, "cheap": {"lut": 60}, "tiny": {"lut": 50}}
+    options = [Option(layer, unit, loss, 10, frozenset({unit})) for layer in "abc"
+               for unit, loss in (("good", 1.0), ("cheap", 2.0), ("tiny", 3.0))]
+    problem = Problem(tuple(options), units, "lut")
+    found = solve(problem, {"lut": 100})
+    assert set(found.choice.values()) == {"good"} and found.used == {"lut": 100, CYCLES: 30}
+
+
+def test_a_looser_budget_is_never_worse():
+    problem = random_problem(3, layers=6, units=7)
+    budgets = range(200, 3000, 100)
+    losses = []
+    for budget in budgets:
+        try:
+            losses.append(solve(problem, {"lut": budget}).loss)
+        except InfeasibleError:
+            losses.append(np.inf)
+    assert all(a >= b for a, b in itertools.pairwise(losses)) and np.isfinite(losses[-1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_front_is_that_of_all_choices(seed):
+    problem = random_problem(seed)
+    everything = every_solution(problem)
+    front = pareto(problem, 200)
+    for point in front:
+        beaten = [s for s in everything if s.used["lut"] <= point.used["lut"]
+                  and s.loss < point.loss * (1 - 1e-9)]
+        assert not beaten
+    areas, losses = ([f(s) for s in front] for f in (lambda s: s.used["lut"], lambda s: s.loss))
+    assert areas == sorted(set(areas)) and losses == sorted(losses, reverse=True)
+    assert losses[-1] == pytest.approx(min(s.loss for s in everything))
+    assert areas[0] == min(s.used["lut"] for s in everything)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_simpler_answers_are_possible_and_never_better(seed):
+    problem = random_problem(seed, layers=6, units=7)
+    alone = layer_by_layer(problem)
+    assert alone[-1].loss == pytest.approx(solve(problem).loss)
+    least = min(s.used["lut"] for s in alone)
+    for budget in (least, least + 300, least + 900):
+        exact = solve(problem, {"lut": budget})
+        one, other = best_within(alone, {"lut": budget}), greedy(problem, {"lut": budget})
+        assert one.within({"lut": budget}) and exact.loss <= one.loss * (1 + 1e-9)
+        if other is not None:
+            assert other.within({"lut": budget}) and exact.loss <= other.loss * (1 + 1e-9)
+
+
+def test_a_budget_that_is_too_small_is_named_with_the_least_possible():
+    units = {"a": {"lut": 1000, "dsp": 1}, "b": {"lut": 500, "dsp": 8}}
+    options = [Option("l", unit, 1.0, 10, frozenset({unit})) for unit in units]
+    problem = Problem(tuple(options), units, "lut")
+    with pytest.raises(InfeasibleError, match="^budget of lut must be at least 500, not 400$"):
+        solve(problem, {"lut": 400, "dsp": 9})
+    with pytest.raises(InfeasibleError, match="^budget of cycles must be at least 10, not 9$"):
+        solve(problem, {CYCLES: 9})
+    both = ("^no choice is within lut=600 and dsp=2 together: it takes lut at least 1,000, or dsp "
+            "at least 8, with the other budgets as they are$")
+    with pytest.raises(InfeasibleError, match=both):
+        solve(problem, {"lut": 600, "dsp": 2})
+    assert greedy(problem, {"lut": 600, "dsp": 2}) is None
+
+
+def test_large_budgets_are_held_to_the_last_cycle():
+    options = [Option(f"l{i}", name, loss, 10_000_000 + more, frozenset({"u"}))
+               for i in range(5) for name, loss, more in (("fast", 2.0, 0), ("slow", 1.0, 1))]
+    problem = Problem(tuple(options), {"u": {"lut": 1}}, "lut")
+    for more in range(6):
+        assert solve(problem, {CYCLES: 50_000_000 + more}).used[CYCLES] == 50_000_000 + more
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("lut", "^budget must be RESOURCE=NUMBER, not 'lut'$"),
+    ("gates=3", "^budget must be of one of lut, dsp, cycles, not 'gates'$"),
+    ("lut=1,lut=2", "^budget of lut must be given once$"),
+    ("lut=-1", "^budget of lut must be a whole number, not '-1'$"),
+    ("lut=1.5", "^budget of lut must be a whole number, not '1.5'$"),
+    ("", "^budget must be RESOURCE=NUMBER, not ''$"),
+])
+def test_a_budget_that_is_none_is_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        parse_budgets(text, ["lut", "dsp", CYCLES])
+
+
+def test_budgets_are_read():
+    assert parse_budgets("lut=1500, cycles=20000", ["lut", CYCLES]) == {"lut": 1500,
+                                                                        "cycles": 20000}
+
+
+def test_a_problem_or_front_without_sense_is_refused():
+    with pytest.raises(ValueError, match="^a problem must have at least one option$"):
+        Problem((), {}, "lut")
+    with pytest.raises(ValueError, match="^loss of c in l must be finite, not nan$"):
+        Problem((Option("l", "c", float("nan"), 1, frozenset()),), {}, "lut")
+    with pytest.raises(UserError, match="^a Pareto front must have at least 2 points, not 1$"):
+        pareto(random_problem(0), 1)
