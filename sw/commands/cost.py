@@ -4,6 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from vitrtl.sw.engine import HELP as HELP_ENGINE
+from vitrtl.sw.engine import LOCAL
+
 HELP = "Synthesize, place and route units; write the cost table."
 EPILOG = """A unit is measured with its default spec and the variants that it names. Without units,
 every unit of the catalogue is, and with four lanes as well. Nothing is measured twice: results are
@@ -27,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="where everything goes (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N",
                         help="tools at once (default: %(default)s)")
+    parser.add_argument("--engine", default=LOCAL, metavar="ENGINE", help=HELP_ENGINE)
     parser.add_argument("--paths", action="store_true", help="print each slowest path")
     parser.add_argument("--ship", action="store_true",
                         help="write the table of the package, with all its builds")
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(width=None if sys.stdout.isatty() else 150)
     jobs = plan(builds, targets, args.build / "cache")
     with CostProgress(jobs, console) as progress:
-        outcomes = run_jobs(jobs, args.jobs, progress.step)
+        outcomes = run_jobs(jobs, args.jobs, progress.step, args.engine)
 
     rows = [outcome.row for outcome in outcomes if outcome.row]
     failed = [outcome for outcome in outcomes if outcome.error]

@@ -11,6 +11,7 @@ from vitrtl.sw.cost.flow import Measurement, Work, measure
 from vitrtl.sw.cost.table import CostRow, cycle_formula
 from vitrtl.sw.cost.target import Target
 from vitrtl.sw.cost.tools import Tools, tool_versions
+from vitrtl.sw.engine import LOCAL, completed, open_engine
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest
 
@@ -68,16 +69,22 @@ def plan(builds: Iterable[Build], targets: Iterable[Target], cache: Path) -> lis
     return sorted(jobs, key=lambda job: -len(job.work.verilog) * job.work.steps)
 
 
-def run(jobs: list[Job], workers: int, on_step: Callable[[Job, str], None]) -> list[Outcome]:
+def run(jobs: list[Job], workers: int, on_step: Callable[[Job, str], None],
+        engine: str = LOCAL) -> list[Outcome]:
     """Measure all jobs, some at a time; an interrupt ends the tools and keeps what is done.
 
     Parameters
     ----------
     jobs : see `plan`.
     workers : tools that run at the same time.
-    on_step : called after each step of each job, from another thread.
+    on_step : called after each step of each job, from another thread; on another engine, for all
+        steps of a job together when it is done.
+    engine : see `vitrtl.sw.engine`.
     """
+    if engine != LOCAL:
+        return _run_on(engine, jobs, workers, on_step)
     tools = Tools()
+    # The tools are processes: threads are enough to wait for them.
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(_run_one, job, tools, on_step) for job in jobs]
         try:
@@ -86,6 +93,26 @@ def run(jobs: list[Job], workers: int, on_step: Callable[[Job, str], None]) -> l
             tools.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _run_on(engine: str, jobs: list[Job], workers: int,
+            on_step: Callable[[Job, str], None]) -> list[Outcome]:
+    """Measure all jobs on an engine whose workers see the cache."""
+    sent = [dataclasses.replace(job, work=dataclasses.replace(
+        job.work, cache=job.work.cache.absolute())) for job in jobs]
+    outcomes: dict[int, Outcome] = {}
+    with open_engine(engine, workers) as pool:
+        for place, (outcome, steps) in completed(pool, _run_alone, sent):
+            outcomes[place] = dataclasses.replace(outcome, job=jobs[place])
+            for step in steps:
+                on_step(jobs[place], step)
+    return [outcomes[place] for place in range(len(jobs))]
+
+
+def _run_alone(job: Job) -> tuple[Outcome, list[str]]:
+    """Measure one job wherever this runs; return the steps that it took as well."""
+    steps: list[str] = []
+    return _run_one(job, Tools(), lambda _, step: steps.append(step)), steps
 
 
 def _run_one(job: Job, tools: Tools, on_step: Callable[[Job, str], None]) -> Outcome:

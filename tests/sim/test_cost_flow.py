@@ -9,10 +9,11 @@ import pytest
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.cost.builds import Build
 from vitrtl.sw.cost.flow import Work, measure
-from vitrtl.sw.cost.suite import plan, run, verilog_checksum
+from vitrtl.sw.cost.suite import Job, plan, run, verilog_checksum
 from vitrtl.sw.cost.table import SHIPPED_FOLDER, load_table
 from vitrtl.sw.cost.target import load_target
 from vitrtl.sw.cost.tools import ToolError, Tools
+from vitrtl.sw.engine import DASK, LOCAL
 
 pytestmark = pytest.mark.sim
 
@@ -89,3 +90,18 @@ def test_cheapest_shipped_row_comes_out_again(target, tmp_path) -> None:
     (outcome,) = run(jobs, 1, lambda job, step: None)
     assert outcome.error == ""
     assert outcome.row == row
+
+
+def test_dask_gives_the_rows_that_this_machine_gives(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    build = Build("gelu_lut", unit("gelu_lut").golden.spec())
+    jobs = {engine: [Job(build, work_on("xc7", Path(engine), text), 1, 0, 1)
+                     for text in (DESIGN, f"// again\n{DESIGN}")] for engine in (LOCAL, DASK)}
+    steps, rows = [], {}
+    for engine, of_engine in jobs.items():
+        outcomes = run(of_engine, 2, lambda job, step: steps.append((job.name, step)), engine)
+        assert [outcome.job for outcome in outcomes] == of_engine
+        rows[engine] = [outcome.row for outcome in outcomes]
+        assert all((job.work.folder / "stat.json").is_file() for job in of_engine)
+    assert rows[DASK] == rows[LOCAL]
+    assert sorted(steps[:2]) == sorted(steps[2:])
