@@ -1,21 +1,24 @@
 """Operations of an integer network that only move integers, and the saturating addition.
 
 Each has a function on a batch and a rule that gives format and shape of its result, so that a
-network is checked before it runs.
+network is checked before it runs. The moves use nothing but what arrays of NumPy and of torch
+have in common, so that a float network makes the same ones.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, saturate
 
-__all__ = ["OPERATIONS", "Operation", "add", "center", "concat", "heads", "merge", "patchify",
-           "select"]
+__all__ = ["MOVES", "OPERATIONS", "Operation", "add", "center", "concat", "heads", "merge",
+           "patchify", "select"]
 
 Shape = tuple[int, ...]
 Attributes = Mapping[str, int]
+A = TypeVar("A")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,19 +53,16 @@ def patchify(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray
         n, (h // size) * (w // size), c * size * size)
 
 
-def heads(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
+def heads(x: A, attributes: Attributes) -> A:
     """Take one of several equal parts of each token, and put the attention heads first."""
-    (x,) = inputs
-    n, tokens, width = x.shape
-    parts = x.reshape(n, tokens, attributes["parts"], attributes["heads"], -1)
-    return np.ascontiguousarray(parts[:, :, attributes["part"]].swapaxes(1, 2))
+    parts = x.reshape(*x.shape[:-1], attributes["parts"], attributes["heads"], -1)
+    return parts[..., attributes["part"], :, :].swapaxes(-3, -2)
 
 
-def merge(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
+def merge(x: A, attributes: Attributes) -> A:
     """Put the heads of each token side by side again."""
-    (x,) = inputs
-    n, count, tokens, width = x.shape
-    return np.ascontiguousarray(x.swapaxes(1, 2)).reshape(n, tokens, count * width)
+    x = x.swapaxes(-3, -2)
+    return x.reshape(*x.shape[:-2], -1)
 
 
 def concat(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
@@ -72,10 +72,10 @@ def concat(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
     return np.concatenate([first.astype(x.dtype), x], axis=1)
 
 
-def select(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
+def select(x: A, attributes: Attributes) -> A:
     """Keep one token."""
     token = attributes["token"]
-    return np.ascontiguousarray(inputs[0][:, token:token + 1])
+    return x[:, token:token + 1]
 
 
 def add(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
@@ -101,16 +101,16 @@ def _patchify(inputs: Sequence[tuple[Format, Shape]],
 
 
 def _heads(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
-    ((fmt, (tokens, width)),) = inputs
+    ((fmt, (*rows, width)),) = inputs
     count = attributes["parts"] * attributes["heads"]
     if width % count or not 0 <= attributes["part"] < attributes["parts"]:
         raise ValueError(f"width must be {count} equal parts, not {width}")
-    return fmt, (attributes["heads"], tokens, width // count)
+    return fmt, (*rows[:-1], attributes["heads"], rows[-1], width // count)
 
 
 def _merge(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
-    ((fmt, (count, tokens, width)),) = inputs
-    return fmt, (tokens, count * width)
+    ((fmt, (*rows, count, tokens, width)),) = inputs
+    return fmt, (*rows, tokens, count * width)
 
 
 def _concat(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
@@ -136,13 +136,24 @@ def _add(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tupl
     return fmt, shape
 
 
+MOVES: dict[str, Callable[[Any, Attributes], Any]] = {
+    "heads": heads, "merge": merge, "select": select}
+"""What an array of NumPy or a tensor of torch becomes by a move, by the operation's name."""
+
+
+def _moving(name: str) -> Callable[[Sequence[np.ndarray], Attributes], np.ndarray]:
+    """Return a move of codes; its result lies in memory in its own order."""
+    move = MOVES[name]
+    return lambda inputs, attributes: np.ascontiguousarray(move(inputs[0], attributes))
+
+
 OPERATIONS = {
     "center": Operation(center, _center, "u8 pixels to s8 codes, minus 128"),
     "patchify": Operation(patchify, _patchify, "image to a row per patch"),
-    "heads": Operation(heads, _heads, "queries, keys or values, by attention head"),
-    "merge": Operation(merge, _merge, "heads side by side"),
+    "heads": Operation(_moving("heads"), _heads, "queries, keys or values, by attention head"),
+    "merge": Operation(_moving("merge"), _merge, "heads side by side"),
     "concat": Operation(concat, _concat, "constant tokens before the others"),
-    "select": Operation(select, _select, "one token"),
+    "select": Operation(_moving("select"), _select, "one token"),
     "add": Operation(add, _add, "saturating addition of one scale"),
 }
 """Structural operations by name."""

@@ -11,10 +11,26 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from vitrtl.sw import structure
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.ptq.architectures.families import describe
+from vitrtl.sw.ptq.architectures.graph import Interpreter
+from vitrtl.sw.ptq.architectures.operations import (
+    Add,
+    Concat,
+    Constant,
+    Gelu,
+    Linear,
+    Move,
+    Norm,
+    Operation,
+    PatchEmbed,
+    Product,
+    Softmax,
+)
 from vitrtl.sw.ptq.models import FloatModel
 
-__all__ = ["FloatGraph", "FloatLayer", "FloatObserver", "layers_of"]
+__all__ = ["FloatGraph", "FloatInterpreter", "FloatLayer", "FloatObserver", "layers_of"]
 
 FloatObserver = Callable[[str, torch.Tensor], None]
 """`observe(name, value)`: called for each value, with a batch axis."""
@@ -45,19 +61,64 @@ class FloatLayer:
 
 def layers_of(model: FloatModel) -> list[FloatLayer]:
     """Return the layers that offer a choice of method, in the order in which they run."""
-    def norm(name: str, part: torch.nn.LayerNorm, source: str) -> FloatLayer:
-        return FloatLayer(name, "layernorm", source, tuple(part.weight.tolist()),
-                          tuple(part.bias.tolist()))
+    layers = []
+    for operation in describe(model.module).operations:
+        match operation:
+            case Norm(name, (source,), module):
+                layers.append(FloatLayer(name, "layernorm", source, tuple(module.weight.tolist()),
+                                         tuple(module.bias.tolist())))
+            case Softmax(name, (source,)):
+                layers.append(FloatLayer(name, "softmax", source))
+            case Gelu(name, (source,)):
+                layers.append(FloatLayer(name, "gelu", source))
+    return layers
 
-    layers, stream = [], "embed"
-    for i, block in enumerate(model.module.blocks):
-        at = f"blocks.{i}"
-        layers += [norm(f"{at}.norm1", block.norm1, stream),
-                   FloatLayer(f"{at}.attn.softmax", "softmax", f"{at}.attn.scores"),
-                   norm(f"{at}.norm2", block.norm2, f"{at}.attn.add"),
-                   FloatLayer(f"{at}.mlp.gelu", "gelu", f"{at}.mlp.fc1")]
-        stream = f"{at}.mlp.add"
-    return [*layers, norm("norm", model.module.norm, "class_token")]
+
+class FloatInterpreter(Interpreter[torch.Tensor]):
+    """Computes a description in torch, on whole batches; gradients pass.
+
+    A subclass that computes with something else than the float values and weights overrides
+    `seen` and `weights`.
+    """
+
+    def seen(self, operation: Operation, value: torch.Tensor) -> torch.Tensor:
+        """Return what the operations that follow read in place of a value: here, itself."""
+        return value
+
+    def weights(self, operation: Linear) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight (out, in) and bias of a linear layer, its gain multiplied in."""
+        return operation.parameters()
+
+    def patch_embed(self, operation: PatchEmbed, image: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, operation.module(image).flatten(2).transpose(1, 2))
+
+    def constant(self, operation: Constant) -> torch.Tensor:
+        return self.seen(operation, operation.parameter)
+
+    def linear(self, operation: Linear, x: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, functional.linear(x, *self.weights(operation)))
+
+    def norm(self, operation: Norm, x: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, operation.module(x))
+
+    def softmax(self, operation: Softmax, x: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, x.softmax(dim=-1))
+
+    def gelu(self, operation: Gelu, x: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, functional.gelu(x))
+
+    def product(self, operation: Product, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        b = b.transpose(-1, -2) if operation.transposed else b
+        return self.seen(operation, a @ b * operation.factor)
+
+    def add(self, operation: Add, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, a + b)
+
+    def concat(self, operation: Concat, x: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, torch.cat([first.expand(len(x), -1, -1), x], dim=1))
+
+    def move(self, operation: Move, x: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, structure.MOVES[operation.operation](x, operation.attributes))
 
 
 class FloatGraph:
@@ -65,13 +126,19 @@ class FloatGraph:
 
     def __init__(self, model: FloatModel) -> None:
         self.model = model
+        self.graph = describe(model.module)
 
     def run(self, pixels: np.ndarray, observe: FloatObserver | None = None) -> torch.Tensor:
         """Return the logits of u8 images, batch by batch."""
-        observe = observe or (lambda name, value: None)
+        interpreter = FloatInterpreter() if observe is None else _Observed(observe)
         with torch.inference_mode():
-            return torch.cat([self._forward(torch.from_numpy(pixels[i:i + BATCH]), observe)
+            return torch.cat([self.logits(interpreter, pixels[i:i + BATCH])
                               for i in range(0, len(pixels), BATCH)])
+
+    def logits(self, interpreter: Interpreter[torch.Tensor], pixels: np.ndarray) -> torch.Tensor:
+        """Return the logits that an interpreter computes of a batch of u8 images."""
+        images = self.model.normalize(torch.from_numpy(pixels))
+        return interpreter.interpret(self.graph, images)[:, 0]
 
     def check(self, pixels: np.ndarray) -> None:
         """Refuse a network whose own forward pass gives other logits: it does more than we know."""
@@ -97,41 +164,14 @@ class FloatGraph:
         for layer in layers:
             yield layer, torch.cat(seen[layer.source]), torch.cat(seen[layer.name])
 
-    def _forward(self, pixels: torch.Tensor, observe: FloatObserver) -> torch.Tensor:
-        def seen(name: str, value: torch.Tensor) -> torch.Tensor:
-            observe(name, value)
-            return value
 
-        module = self.model.module
-        x = module.patch_embed.proj(self.model.normalize(pixels)).flatten(2).transpose(1, 2)
-        x = seen("patch_embed", x)
-        x = seen("tokens", torch.cat([module.cls_token.expand(len(x), -1, -1), x], dim=1))
-        x = seen("embed", x + module.pos_embed)
-        for i, block in enumerate(module.blocks):
-            at = f"blocks.{i}"
-            attn, mlp = block.attn, block.mlp
-            h = seen(f"{at}.norm1", block.norm1(x))
-            qkv = seen(f"{at}.attn.qkv", attn.qkv(h))
-            n, tokens, _ = qkv.shape
-            parts = qkv.reshape(n, tokens, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-            q, k, v = (seen(f"{at}.attn.{name}", part)
-                       for name, part in zip("qkv", parts, strict=True))
-            scores = seen(f"{at}.attn.scores", q @ k.transpose(-1, -2) * attn.scale)
-            weights = seen(f"{at}.attn.softmax", scores.softmax(dim=-1))
-            context = seen(f"{at}.attn.context", weights @ v)
-            h = seen(f"{at}.attn.merge", context.transpose(1, 2).reshape(n, tokens, -1))
-            h = seen(f"{at}.attn.proj", _scaled(attn.proj(h), block.ls1))
-            x = seen(f"{at}.attn.add", x + h)
-            h = seen(f"{at}.norm2", block.norm2(x))
-            h = seen(f"{at}.mlp.fc1", mlp.fc1(h))
-            h = seen(f"{at}.mlp.gelu", functional.gelu(h))
-            h = seen(f"{at}.mlp.fc2", _scaled(mlp.fc2(h), block.ls2))
-            x = seen(f"{at}.mlp.add", x + h)
-        x = seen("class_token", x[:, :1])
-        x = seen("norm", module.norm(x))
-        return seen("head", module.head(x))[:, 0]
+class _Observed(FloatInterpreter):
+    """Shows each value that depends on the image, and changes none."""
 
+    def __init__(self, observe: FloatObserver) -> None:
+        self.observe = observe
 
-def _scaled(x: torch.Tensor, layer_scale: torch.nn.Module) -> torch.Tensor:
-    """Apply the LayerScale that may follow a branch's last linear layer."""
-    return x * layer_scale.gamma if hasattr(layer_scale, "gamma") else x
+    def seen(self, operation: Operation, value: torch.Tensor) -> torch.Tensor:
+        if not isinstance(operation, Constant):
+            self.observe(operation.name, value)
+        return value

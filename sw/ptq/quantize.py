@@ -18,6 +18,20 @@ from vitrtl.sw.golden.log2_code import FRACTION_BITS
 from vitrtl.sw.golden.unit import Spec, VectorSpec
 from vitrtl.sw.network import IntegerNetwork, Node, Value
 from vitrtl.sw.provenance import command_line, versions
+from vitrtl.sw.ptq.architectures.families import describe
+from vitrtl.sw.ptq.architectures.graph import Graph, Interpreter, Shape
+from vitrtl.sw.ptq.architectures.operations import (
+    Add,
+    Concat,
+    Constant,
+    Gelu,
+    Linear,
+    Move,
+    Norm,
+    PatchEmbed,
+    Product,
+    Softmax,
+)
 from vitrtl.sw.ptq.calibration import Calibration, calibrate
 from vitrtl.sw.ptq.float_graph import FloatLayer, layers_of
 from vitrtl.sw.ptq.models import FloatModel
@@ -144,118 +158,143 @@ def export(model: FloatModel, calibration: Calibration, methods: Mapping[str, st
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Operand:
-    """A value of the graph under construction: its name and its scales as they stand."""
+    """A value of the graph under construction.
+
+    Parameters
+    ----------
+    name : of the integer value.
+    scale : its scales as they stand.
+    deferred : what each channel lacks of the float value, for the next linear layer to add.
+    """
 
     name: str
     scale: tuple[Fraction, ...]
+    deferred: np.ndarray | None = None
 
 
-class _Export:
+class _Export(Interpreter[_Operand]):
     """The graph under construction."""
 
     def __init__(self, model: FloatModel, calibration: Calibration,
                  methods: Mapping[str, str]) -> None:
         self.model = model
+        self.graph = describe(model.module)
         self.calibration = calibration
         self.methods = methods
         self.layers = {layer.name: layer for layer in layers_of(model)}
         self.nodes: list[Node] = []
         self.values: dict[str, Value] = {}
         self.operands: dict[str, np.ndarray] = {}
-        self.left_out: dict[str, np.ndarray] = {}
-        self.specs = _specs(model, methods)
+        self.specs = _specs(self.graph, model.input_shape, methods)
+        self.streams = {name: scale for names in self.graph.streams()
+                        for scale in [self._stream_scale(names)] for name in names}
 
     def network(self, provenance: dict[str, Any]) -> IntegerNetwork:
         """Build the graph from the image to the logits."""
-        module, calibration = self.model.module, self.calibration
-        depth = len(module.blocks)
-        self.stream_scale = calibration.scale_of_largest(
-            ["embed", "patch_embed", "tokens",
-             *(f"blocks.{i}.{part}" for i in range(depth)
-               for part in ("attn.proj", "attn.add", "mlp.fc2", "mlp.add"))],
-            S16.width, STREAM_HEADROOM)
-        stream = self._embed()
-        for i, block in enumerate(module.blocks):
-            stream = self._attention(f"blocks.{i}", block, stream)
-            stream = self._mlp(f"blocks.{i}", block, stream)
-        # Each token is normalised by itself, so the others need not be.
-        x = self._structural("class_token", "select", [stream], {"token": 0})
-        x = self._norm("norm", x)
-        logit_scale = calibration.scale_of_largest(["head"], S16.width, LOGIT_HEADROOM)
-        self._linear("head", x, module.head, [logit_scale], S16)
+        level = (Fraction(1, 255),)
+        self.values["image"] = Value(Format(8, False), self.model.input_shape, level)
+        self.interpret(self.graph, _Operand("image", level))
         return IntegerNetwork(name=self.model.name, nodes=tuple(self.nodes), values=self.values,
                               operands=self.operands, provenance=provenance)
 
-    def _embed(self) -> _Operand:
+    def patch_embed(self, operation: PatchEmbed, image: _Operand) -> _Operand:
         """Image to residual stream."""
-        module, level = self.model.module, Fraction(1, 255)
-        self.values["image"] = Value(Format(8, False), self.model.input_shape, (level,))
-        x = self._structural("center", "center", [_Operand("image", (level,))])
-        x = self._structural("patchify", "patchify", [x],
-                             {"patch": module.patch_embed.patch_size[0]})
-        conv = module.patch_embed.proj
+        conv = operation.module
+        x = self._structural("center", "center", [image])
+        x = self._structural("patchify", "patchify", [x], {"patch": conv.kernel_size[0]})
         mean, std = (np.array(v).reshape(-1, 1, 1) for v in (self.model.mean, self.model.std))
         weight = _array(conv.weight) / std
         bias = (weight * (128 / 255 - mean)).sum(axis=(1, 2, 3))
         if conv.bias is not None:
             bias += _array(conv.bias)
-        x = self._affine("patch_embed", x, weight.reshape(len(weight), -1).T, bias,
-                         [self.stream_scale], S16)
-        token = self._stream_constant("class_token.constant", module.cls_token)
-        x = self._structural("tokens", "concat", [x, token])
-        position = self._stream_constant("position", module.pos_embed)
-        return self._structural("embed", "add", [x, position])
+        return self._affine(operation.name, x, weight.reshape(len(weight), -1).T, bias)
 
-    def _attention(self, at: str, block: torch.nn.Module, stream: _Operand) -> _Operand:
-        """Add the attention branch to the residual stream."""
-        attn, calibration = block.attn, self.calibration
-        x = self._norm(f"{at}.norm1", stream)
-        parts = {name: calibration.scale(f"{at}.attn.{name}") for name in "qkv"}
-        x = self._linear(f"{at}.attn.qkv", x, attn.qkv,
-                         np.repeat(list(parts.values()), attn.attn_dim).tolist(), S8)
-        q, k, v = (self._structural(f"{at}.attn.{name}", "heads", [x],
-                                    {"heads": attn.num_heads, "parts": 3, "part": part},
-                                    (parts[name],)) for part, name in enumerate("qkv"))
-        # 1 / sqrt(head width) is part of the scale of the scores.
-        x = self._product(f"{at}.attn.scores", q, k, Fraction(attn.scale), transposed=True)
-        softmax = self.layers[f"{at}.attn.softmax"]
-        x = self._requantize(x, [self._input_scale(softmax)], S8)
-        x = self._nonlinear(softmax, x, [calibration.scale(softmax.name)])
-        x = self._product(f"{at}.attn.context", x, v)
-        x = self._requantize(x, [calibration.scale(f"{at}.attn.context")], S8)
-        x = self._structural(f"{at}.attn.merge", "merge", [x])
-        x = self._linear(f"{at}.attn.proj", x, attn.proj, [self.stream_scale], S16, block.ls1)
-        return self._structural(f"{at}.attn.add", "add", [stream, x])
+    def constant(self, operation: Constant) -> _Operand:
+        """Parameter that joins a stream, at its scale."""
+        scale = self.streams[operation.name]
+        codes = np.rint(_array(operation.parameter)[0] / float(scale))
+        return self._operand(operation.name, codes, S16, (scale,))
 
-    def _mlp(self, at: str, block: torch.nn.Module, stream: _Operand) -> _Operand:
-        """Add the MLP branch to the residual stream."""
-        mlp = block.mlp
-        gelu = self.layers[f"{at}.mlp.gelu"]
-        x = self._norm(f"{at}.norm2", stream)
-        x = self._linear(f"{at}.mlp.fc1", x, mlp.fc1, [self._input_scale(gelu)], S8)
-        x = self._nonlinear(gelu, x, [self.calibration.scale(gelu.name)])
-        x = self._linear(f"{at}.mlp.fc2", x, mlp.fc2, [self.stream_scale], S16, block.ls2)
-        return self._structural(f"{at}.mlp.add", "add", [stream, x])
+    def linear(self, operation: Linear, x: _Operand) -> _Operand:
+        """Linear layer and its requantizer."""
+        weight, bias = (_array(p) for p in operation.parameters(torch.float64))
+        if x.deferred is not None:
+            bias = bias + weight @ x.deferred
+        return self._affine(operation.name, x, weight.T, bias)
 
-    def _norm(self, name: str, x: _Operand) -> _Operand:
+    def norm(self, operation: Norm, x: _Operand) -> _Operand:
         """LayerNorm and its requantizer, per channel.
 
         What of beta the unit cannot add goes into the next layer's bias, exactly.
         """
-        layer = self.layers[name]
+        layer = self.layers[operation.name]
         gamma, beta, deferred = np.array(layer.gamma), np.array(layer.beta), deferred_beta(layer)
         layer = dataclasses.replace(
             layer, beta=tuple(np.where(deferred != 0, 0.0, beta).tolist()),
             gamma=tuple(np.where(gamma == 0, SMALLEST_GAIN, gamma).tolist()))
-        x = self._nonlinear(layer, x, [self.calibration.scale(name)])
-        self.left_out[x.name] = deferred
-        return x
+        return dataclasses.replace(self._nonlinear(layer, x), deferred=deferred)
 
-    def _nonlinear(self, layer: FloatLayer, x: _Operand, scales: list[Fraction]) -> _Operand:
+    def softmax(self, operation: Softmax, x: _Operand) -> _Operand:
+        """Softmax and its requantizer."""
+        return self._nonlinear(self.layers[operation.name], x)
+
+    def gelu(self, operation: Gelu, x: _Operand) -> _Operand:
+        """GELU and its requantizer."""
+        return self._nonlinear(self.layers[operation.name], x)
+
+    def product(self, operation: Product, a: _Operand, b: _Operand) -> _Operand:
+        """Product of two values and its requantizer; the factor is part of the scale."""
+        x = self._product(operation.name, a, b, Fraction(operation.factor), operation.transposed)
+        return self._requantize(x, *self._target(operation.name))
+
+    def add(self, operation: Add, a: _Operand, b: _Operand) -> _Operand:
+        """Saturating sum of one scale."""
+        return self._structural(operation.name, "add", [a, b])
+
+    def concat(self, operation: Concat, x: _Operand, first: _Operand) -> _Operand:
+        """Tokens of one scale."""
+        return self._structural(operation.name, "concat", [x, first])
+
+    def move(self, operation: Move, x: _Operand) -> _Operand:
+        """Move of codes; a part of the channels may have a scale of its own."""
+        scale = x.scale
+        if operation.operation == "heads" and len(scale) > 1:
+            count, part = operation.attributes["parts"], operation.attributes["part"]
+            share = len(scale) // count
+            scale = _one_if_equal(scale[part * share:(part + 1) * share])
+        return self._structural(operation.name, operation.operation, [x], operation.attributes,
+                                scale)
+
+    def _stream_scale(self, names: Sequence[str]) -> Fraction:
+        """Return the one scale of some values, constants excepted, which are no larger."""
+        seen = [name for name in names if not isinstance(self.graph.operation(name), Constant)]
+        return self.calibration.scale_of_largest(seen, S16.width, STREAM_HEADROOM)
+
+    def _target(self, name: str) -> tuple[list[Fraction], Format]:
+        """Return the scales and the format that a value is requantized to.
+
+        One scale, or one per output channel of a linear layer.
+        """
+        if name in self.streams:
+            return [self.streams[name]], S16
+        if name == self.graph.output:
+            return [self.calibration.scale_of_largest([name], S16.width, LOGIT_HEADROOM)], S16
+        for reader in self.graph.readers(name):
+            if isinstance(reader, (Softmax, Gelu)):
+                return [self._input_scale(self.layers[reader.name])], S8
+        operation = self.graph.operation(name)
+        if isinstance(operation, Linear) and operation.parts:
+            share = operation.width // len(operation.parts)
+            return [scale for part in operation.parts
+                    for scale in [self.calibration.scale(part)] * share], S8
+        return [self.calibration.scale(name)], S8
+
+    def _nonlinear(self, layer: FloatLayer, x: _Operand) -> _Operand:
         """Add the unit that was chosen for a layer, and the requantizer that it may need."""
         name = self.methods[layer.name]
         golden, spec = unit(name).golden, self.specs[name]
         parameters = {"gamma": layer.gamma, "beta": layer.beta} if layer.gamma else {}
+        scales, fmt = self._target(layer.name)
         try:
             constants, scale = golden.export(spec, x.scale[0], self._codes(layer, x), scales[0],
                                              **parameters)
@@ -265,7 +304,7 @@ class _Export:
         x = self._unit(layer.name, name, spec, [x], constants, scale)
         if spec.merges_requantizer or spec.operand != "linear":
             return x
-        return self._requantize(x, scales, S8)
+        return self._requantize(x, scales, fmt)
 
     def _codes(self, layer: FloatLayer, x: _Operand) -> np.ndarray:
         """Return what calibration saw of a layer's input, as the integer network codes it."""
@@ -293,38 +332,20 @@ class _Export:
                 return fitted
         raise UserError(f"{layer.name}: {refusal}")
 
-    def _linear(self, name: str, x: _Operand, part: torch.nn.Linear, scales: list[Fraction],
-                out: Format, layer_scale: torch.nn.Module | None = None) -> _Operand:
-        """Linear layer, its requantizer, and the LayerScale that may follow it."""
-        weight = _array(part.weight).T
-        bias = np.zeros(weight.shape[1]) if part.bias is None else _array(part.bias)
-        if x.name in self.left_out:
-            bias = bias + self.left_out[x.name] @ weight
-        if hasattr(layer_scale, "gamma"):
-            gain = _array(layer_scale.gamma)
-            weight, bias = weight * gain, bias * gain
-        return self._affine(name, x, weight, bias, scales, out)
-
-    def _affine(self, name: str, x: _Operand, weight: np.ndarray, bias: np.ndarray,
-                scales: list[Fraction], out: Format) -> _Operand:
+    def _affine(self, name: str, x: _Operand, weight: np.ndarray, bias: np.ndarray) -> _Operand:
         """Matrix multiplication by s8 weights, bias and requantizer.
 
         Shape
         -----
-        `weight` (in, out); `scales` one or one per output channel.
+        `weight` (in, out); `bias` (out,).
         """
+        scales, fmt = self._target(name)
         scales = scales * (weight.shape[1] // len(scales))
-        weight_scales = [
-            max(round_scale(max(largest / WEIGHT_STEPS, abs(b) / float(x.scale[0]) / LARGEST_BIAS,
-                                np.finfo(np.float32).tiny)),
-                SMALLEST_RATIO * scale / x.scale[0])
-            for largest, b, scale in zip(np.abs(weight).max(axis=0).tolist(), bias.tolist(),
-                                         scales, strict=True)]
-        codes = np.rint(weight / np.array([float(s) for s in weight_scales]))
+        codes, weight_scales = _quantize_weight(weight, bias, x.scale[0], scales)
         operand = self._operand(f"{name}.weight", codes, S8, tuple(weight_scales))
         x = self._product(name, x, operand)
         biases = [round(Fraction(b) / s) for b, s in zip(bias.tolist(), x.scale, strict=True)]
-        return self._requantize(x, scales, out, biases)
+        return self._requantize(x, scales, fmt, biases)
 
     def _product(self, name: str, a: _Operand, b: _Operand, factor: Fraction = Fraction(1),
                  transposed: bool = False) -> _Operand:
@@ -349,8 +370,8 @@ class _Export:
                 spec, ratios if count > 1 else ratios[0], bias)
         except ValueError as error:
             raise UserError(f"{x.name}: {error}") from None
-        scale = tuple(scales) if len(set(scales)) > 1 else (scales[0],)
-        return self._unit(f"{x.name}.requantize", "requantize", spec, [x], constants, scale)
+        return self._unit(f"{x.name}.requantize", "requantize", spec, [x], constants,
+                          _one_if_equal(scales))
 
     def _unit(self, name: str, op: str, spec: Spec, inputs: list[_Operand], constants: Any,
               scale: tuple[Fraction, ...]) -> _Operand:
@@ -381,11 +402,6 @@ class _Export:
         self.values[name] = Value(fmt, shape, scale)
         return _Operand(name, scale)
 
-    def _stream_constant(self, name: str, parameter: torch.Tensor) -> _Operand:
-        """Add a constant of the residual stream."""
-        codes = np.rint(_array(parameter)[0] / float(self.stream_scale))
-        return self._operand(name, codes, S16, (self.stream_scale,))
-
     def _operand(self, name: str, codes: np.ndarray, fmt: Format,
                  scale: tuple[Fraction, ...]) -> _Operand:
         codes = require(codes.astype(np.int64), fmt, name).astype(storage(fmt))
@@ -394,16 +410,35 @@ class _Export:
         return _Operand(name, scale)
 
 
-def _specs(model: FloatModel, methods: Mapping[str, str]) -> dict[str, Spec]:
+def _quantize_weight(weight: np.ndarray, bias: np.ndarray, in_scale: Fraction,
+                     out_scales: Sequence[Fraction]) -> tuple[np.ndarray, list[Fraction]]:
+    """Return a linear layer's weight codes and the scale of each output channel.
+
+    The scale is as fine as the largest weight allows, and coarser where the bias would not fit
+    the accumulator or the requantizer could not hold the ratio.
+
+    Shape
+    -----
+    `weight` and its codes (in, out); the rest (out,).
+    """
+    scales = [
+        max(round_scale(max(largest / WEIGHT_STEPS, abs(b) / float(in_scale) / LARGEST_BIAS,
+                            np.finfo(np.float32).tiny)),
+            SMALLEST_RATIO * out_scale / in_scale)
+        for largest, b, out_scale in zip(np.abs(weight).max(axis=0).tolist(), bias.tolist(),
+                                         out_scales, strict=True)]
+    return np.rint(weight / np.array([float(s) for s in scales])), scales
+
+
+def _specs(graph: Graph, image: Shape, methods: Mapping[str, str]) -> dict[str, Spec]:
     """Return the build-time numbers of each unit: the defaults, with longer rows if needed.
 
     One unit serves all layers, so its spec follows from the widest.
     """
-    module = model.module
-    hidden = max(block.mlp.fc1.out_features for block in module.blocks)
-    qkv = max(block.attn.qkv.out_features for block in module.blocks)
-    rows = {"softmax": module.patch_embed.num_patches + 1, "gelu": hidden,
-            "layernorm": module.embed_dim}
+    shapes = graph.shapes(image)
+    rows = {operator: max((shapes[operation.name][-1] for operation in graph.of(kind)), default=1)
+            for operator, kind in (("softmax", Softmax), ("gelu", Gelu), ("layernorm", Norm))}
+    width = max([rows["layernorm"], *(operation.width for operation in graph.of(Linear))])
     specs = {}
     for name in set(methods.values()):
         spec = unit(name).golden.spec()
@@ -412,7 +447,7 @@ def _specs(model: FloatModel, methods: Mapping[str, str]) -> dict[str, Spec]:
             spec = dataclasses.replace(spec, longest_row=longest)
         specs[name] = spec
     spec = UNITS["requantize"].golden.spec()
-    channels = max(spec.channels, _power_of_two(max(hidden, qkv, module.head.out_features)))
+    channels = max(spec.channels, _power_of_two(width))
     for fmt in (S8, S16):
         specs[f"requantize {fmt}"] = dataclasses.replace(spec, out_width=fmt.width,
                                                          channels=channels)
@@ -424,6 +459,10 @@ def _specs(model: FloatModel, methods: Mapping[str, str]) -> dict[str, Spec]:
 
 def _power_of_two(value: int) -> int:
     return 1 << math.ceil(math.log2(value))
+
+
+def _one_if_equal(scales: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    return tuple(scales) if len(set(scales)) > 1 else (scales[0],)
 
 
 def _array(parameter: torch.Tensor) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Vision transformers, each described once: as a graph of operations that others interpret."""
