@@ -10,17 +10,18 @@ from threadpoolctl import threadpool_limits
 from vitrtl.sw import structure
 from vitrtl.sw.catalog import ALL, unit
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.fast import fast_path
-from vitrtl.sw.golden.fixed_point import Format
+from vitrtl.sw.fast.paths import STRUCTURAL, fast_path, fixed_matmul
 from vitrtl.sw.network import IntegerNetwork, Node
+from vitrtl.sw.storage import storage
 
-__all__ = ["Executor", "Observer", "storage"]
+__all__ = ["Executor", "Observer"]
 
 Observer = Callable[[Node, Sequence[np.ndarray], np.ndarray], None]
 """`observe(node, inputs, output)`: called after each node with a batch of codes."""
 
-CHUNK_ELEMENTS = 1 << 17
-"""Elements of the largest value that pass the network together: few enough for the caches."""
+CHUNK_ELEMENTS = 1 << 19
+"""Elements of the largest value that pass the network together: few enough for the caches, and
+enough that calling a unit is little beside its work."""
 
 
 class Executor:
@@ -40,18 +41,14 @@ class Executor:
         self.threads = threads or len(os.sched_getaffinity(0))
         largest = max(int(np.prod(network.values[node.output].shape)) for node in network.nodes)
         self._chunk = max(1, CHUNK_ELEMENTS // largest)
-        self._steps = []
-        remaining: dict[str, int] = {}
-        for node in network.nodes:
-            for name in node.inputs:
-                remaining[name] = remaining.get(name, 0) + 1
-        for node in network.nodes:
-            done = []
-            for name in node.inputs:
-                remaining[name] -= 1
-                if not remaining[name] and name not in network.operands:
-                    done.append(name)
-            self._steps.append((node, _function(network, node, plain), tuple(set(done))))
+        functions = {node.name: _function(network, node, plain) for node in network.nodes}
+        last = {name: node.name for node in network.nodes for name in node.inputs}
+        self._steps = [
+            (node, functions[node.name], storage(network.values[node.output].format),
+             [name for name in dict.fromkeys(node.inputs)
+              if last[name] == node.name and name not in network.operands])
+            for node in network.nodes]
+        self._accumulators = frozenset() if plain else _accumulators(network)
 
     def run(self, images: np.ndarray, observe: Observer | None = None) -> np.ndarray:
         """Return the integer logits of a batch.
@@ -72,7 +69,10 @@ class Executor:
                 observe: Observer | None = None) -> Iterator[np.ndarray]:
         """Yield the logits of a batch piece by piece, so that the caller can show progress."""
         images = self._checked(images)
-        chunks = [images[i:i + self._chunk] for i in range(0, len(images), self._chunk)]
+        count = -(-len(images) // self._chunk)
+        # As many of one size as keep all threads busy to the end.
+        chunks = [chunk for chunk in np.array_split(images, -(-count // self.threads)
+                                                    * self.threads or 1) if len(chunk)]
         # Batches side by side use the cores better than BLAS does within these small matrices.
         with threadpool_limits(1, "blas"):
             if observe is not None or self.threads == 1:
@@ -97,9 +97,11 @@ class Executor:
 
     def _run_chunk(self, images: np.ndarray, observe: Observer | None = None) -> np.ndarray:
         values = {self.network.input: images, **self.network.operands}
-        for node, function, done in self._steps:
+        for node, function, dtype, done in self._steps:
             inputs = [values[name] for name in node.inputs]
             output = function(inputs)
+            if observe is not None or node.name not in self._accumulators:
+                output = output.astype(dtype, copy=False)
             if observe is not None:
                 observe(node, inputs, output)
             values[node.output] = output
@@ -108,26 +110,48 @@ class Executor:
         return output.reshape(len(images), -1).astype(np.int64)
 
 
-def storage(fmt: Format) -> np.dtype:
-    """Return the narrowest integer type that holds a format."""
-    width = next(w for w in (8, 16, 32, 64) if fmt.width <= w)
-    return np.dtype(f"{'int' if fmt.signed else 'uint'}{width}")
+def _accumulators(network: IntegerNetwork) -> frozenset[str]:
+    """Return the values that may stay in floating point, as BLAS leaves them.
+
+    Whatever reads them takes integers of any type.
+    """
+    readers: dict[str, list[Node]] = {}
+    for node in network.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    return frozenset(node.output for node in network.nodes if node.op == "matmul"
+                     and all(_rescales(reader) for reader in readers.get(node.output, ())))
+
+
+def _rescales(node: Node) -> bool:
+    return (node.op == "requantize"
+            and fast_path(node.op, node.spec, node.unit_constants) is not None)
 
 
 def _function(network: IntegerNetwork, node: Node,
               plain: bool) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
     """Return `inputs -> output` of one node, its constants bound."""
-    dtype = storage(network.values[node.output].format)
     if node.op not in ALL:
-        function = structure.OPERATIONS[node.op].function
+        function = None if plain else STRUCTURAL.get(node.op)
+        function = function or structure.OPERATIONS[node.op].function
         return lambda inputs: function(inputs, node.attributes)
     golden, spec, constants = unit(node.op).golden, node.spec, node.unit_constants
-    path = None if plain else fast_path(node.op, spec, constants)
     if node.op == "matmul":
-        multiply = path or (lambda a, b: golden.function(a, b, spec))
-        if constants.transposed:
-            return lambda inputs: multiply(inputs[0], inputs[1].swapaxes(-1, -2)).astype(
-                dtype, copy=False)
-        return lambda inputs: multiply(*inputs).astype(dtype, copy=False)
+        return _multiplication(network, node, plain)
+    path = None if plain else fast_path(node.op, spec, constants)
     apply = path or (lambda x: golden.function(x, spec, constants))
-    return lambda inputs: apply(inputs[0]).astype(dtype, copy=False)
+    return lambda inputs: apply(inputs[0])
+
+
+def _multiplication(network: IntegerNetwork, node: Node,
+                    plain: bool) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+    spec, transposed = node.spec, node.unit_constants.transposed
+    weights = network.operands.get(node.inputs[1])
+    if weights is not None and weights.ndim == 2 and not plain:
+        multiply = fixed_matmul(weights.T if transposed else weights, spec)
+        return lambda inputs: multiply(inputs[0])
+    golden = unit(node.op).golden.function
+    path = (lambda a, b: golden(a, b, spec)) if plain else fast_path(node.op, spec, None)
+    if transposed:
+        return lambda inputs: path(inputs[0], inputs[1].swapaxes(-1, -2))
+    return lambda inputs: path(*inputs)

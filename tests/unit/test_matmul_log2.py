@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vitrtl.sw.fast import fast_path
+from vitrtl.sw.fast.paths import fast_path
 from vitrtl.sw.golden.fixed_point import WidthError
 from vitrtl.sw.golden.log2_code import log2_value
 from vitrtl.sw.golden.matmul import MatMulSpec, matmul

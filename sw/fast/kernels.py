@@ -1,0 +1,152 @@
+"""Loops over integers, compiled by numba: one pass over narrow types instead of many over int64.
+
+They know nothing of units or formats. `vitrtl.sw.fast.paths` gives them tables and factors that
+the golden functions have answered, and allocates their results. All matrices are C-contiguous,
+rows along the last axis; wherever a product or sum is formed its type is int64, or a float64 that
+holds it exactly.
+"""
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+
+__all__ = ["add_saturating", "look_up", "look_up_by_row", "normalise_rows", "row_extremes",
+           "row_magnitudes", "row_squares", "row_sums", "scale_by_table", "scale_rows",
+           "sum_terms"]
+
+
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile at the first call, without the interpreter's lock, and keep what was compiled.
+
+    It is kept beside this file or in the user's cache; where neither can be written, nowhere.
+    """
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
+def scale_rows(x, scale, offset, lo, hi, out):
+    """Write `clip(floor(x * scale + offset), lo, hi)`; one scale for all or one per column."""
+    rows, columns = x.shape
+    if scale.size == 1:
+        for r in range(rows):
+            for c in range(columns):
+                out[r, c] = min(max(np.floor(x[r, c] * scale[0] + offset[0]), lo), hi)
+    else:
+        for r in range(rows):
+            for c in range(columns):
+                out[r, c] = min(max(np.floor(x[r, c] * scale[c] + offset[c]), lo), hi)
+
+
+@_compiled
+def look_up(x, first, table, out):
+    """Write `table[x - first]`, element by element."""
+    for i in range(x.size):
+        out[i] = table[np.int64(x[i]) - first]
+
+
+@_compiled
+def look_up_by_row(x, numbers, first, table, out):
+    """Write `table[row - first, x - first]`, row being a number of the whole row."""
+    rows, columns = x.shape
+    for r in range(rows):
+        answers = table[numbers[r] - first]
+        for c in range(columns):
+            out[r, c] = answers[np.int64(x[r, c]) - first]
+
+
+@_compiled
+def add_saturating(a, b, lo, hi, out):
+    """Write `clip(a + b, lo, hi)`; one row of b for each of a, or one for all."""
+    rows, columns = a.shape
+    for r in range(rows):
+        other = b[r if len(b) > 1 else 0]
+        for c in range(columns):
+            out[r, c] = min(max(np.int32(a[r, c]) + np.int32(other[c]), lo), hi)
+
+
+@_compiled
+def row_extremes(x, smallest, largest):
+    """Write the smallest and the largest element of each row."""
+    rows, columns = x.shape
+    for r in range(rows):
+        lo = hi = x[r, 0]
+        for c in range(columns):
+            lo = min(lo, x[r, c])
+            hi = max(hi, x[r, c])
+        smallest[r], largest[r] = lo, hi
+
+
+@_compiled
+def sum_terms(x, largest, terms, totals):
+    """Write the sum of `terms[largest - x]` over each row."""
+    rows, columns = x.shape
+    for r in range(rows):
+        total = np.int64(0)
+        for c in range(columns):
+            total += terms[largest[r] - x[r, c]]
+        totals[r] = total
+
+
+@_compiled
+def scale_by_table(x, smallest, largest, numerators, places, factors, shifts, out):
+    """Write `(numerators[d] * factor) >> (places[d] + shift)` for d = largest - x.
+
+    Each row first answers every distance that it can have, in a loop without look-ups.
+    """
+    rows, columns = x.shape
+    answers = np.empty(numerators.size, out.dtype)
+    for r in range(rows):
+        factor, shift = factors[r], shifts[r]
+        for d in range(largest[r] - smallest[r] + 1):
+            answers[d] = (numerators[d] * factor) >> (places[d] + shift)
+        for c in range(columns):
+            out[r, c] = answers[largest[r] - x[r, c]]
+
+
+@_compiled
+def row_sums(x, out):
+    """Write the sum of each row."""
+    rows, columns = x.shape
+    for r in range(rows):
+        total = np.int64(0)
+        for c in range(columns):
+            total += x[r, c]
+        out[r] = total
+
+
+@_compiled
+def row_squares(x, centers, shift, out):
+    """Write the sum of `((x - center) >> shift)**2` over each row."""
+    rows, columns = x.shape
+    for r in range(rows):
+        total = np.int64(0)
+        for c in range(columns):
+            deviation = (np.int64(x[r, c]) - centers[r]) >> shift
+            total += deviation * deviation
+        out[r] = total
+
+
+@_compiled
+def row_magnitudes(x, centers, out):
+    """Write the sum of `abs(x - center)` over each row."""
+    rows, columns = x.shape
+    for r in range(rows):
+        total = np.int64(0)
+        for c in range(columns):
+            total += abs(np.int64(x[r, c]) - centers[r])
+        out[r] = total
+
+
+@_compiled
+def normalise_rows(x, gains, dropped, centers, factors, places, bias, out):
+    """Write `(((x * gain) >> dropped) - center) * factor >> places`, plus the column's bias."""
+    rows, columns = x.shape
+    for r in range(rows):
+        gain, center, factor = gains[r], centers[r], factors[r]
+        for c in range(columns):
+            deviation = ((x[r, c] * gain) >> dropped) - center
+            out[r, c] = ((deviation * factor) >> places) + bias[c]
