@@ -297,9 +297,9 @@ def _check_unit(where: str, node: Node, inputs: list[Value]) -> tuple[Format, tu
     """Check one unit's spec, constants and inputs; return its result's format and shape."""
     if not isinstance(node.spec, unit(node.op).golden.spec):
         raise UserError(f"{where} must have a spec of its unit")
-    fields = {f.name for f in dataclasses.fields(unit(node.op).golden.constants)}
-    if fields != set(node.constants):
-        raise UserError(f"{where} must have the constants {', '.join(sorted(fields))}, not "
+    names = _constants_of(node)
+    if names != set(node.constants):
+        raise UserError(f"{where} must have the constants {', '.join(sorted(names))}, not "
                         f"{', '.join(sorted(node.constants))}")
     for register in node.spec.registers:
         array = node.constants[register.name]
@@ -330,6 +330,13 @@ def _check_unit(where: str, node: Node, inputs: list[Value]) -> tuple[Format, tu
     if shape[-1] > longest:
         raise UserError(f"{where} takes rows of 1..{longest}, not {shape[-1]}")
     return node.spec.out_format, shape
+
+
+def _constants_of(node: Node) -> set[str]:
+    """Return the names of a node's constants; a register that its spec lacks keeps its default."""
+    needed = {field.name for field in dataclasses.fields(unit(node.op).golden.constants)
+              if field.default is field.default_factory is dataclasses.MISSING}
+    return needed | {register.name for register in node.spec.registers}
 
 
 def _checked(array: np.ndarray, fmt: Format, name: str) -> None:
