@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
-__all__ = ["add_saturating", "look_up", "look_up_by_row", "normalise_rows", "row_extremes",
-           "row_magnitudes", "row_squares", "row_sums", "scale_by_table", "scale_rows",
+__all__ = ["add_saturating", "carry_down_lanes", "encode_rows", "look_up", "look_up_by_row",
+           "normalise_rows", "normalise_to_operand", "row_extremes", "row_magnitudes",
+           "row_squares", "row_sums", "row_table_squares", "scale_by_table", "scale_rows",
            "sum_terms"]
 
 
@@ -150,3 +151,55 @@ def normalise_rows(x, gains, dropped, centers, factors, places, bias, out):
         for c in range(columns):
             deviation = ((x[r, c] * gain) >> dropped) - center
             out[r, c] = ((deviation * factor) >> places) + bias[c]
+
+
+@_compiled
+def normalise_to_operand(x, gains, dropped, centers, factors, places, limit, multipliers, shift,
+                         bias, bias_places, lo, hi, out):
+    """Do as `normalise_rows`, then scale to an operand of the next unit.
+
+    With z the normalised value within -limit - 1 to limit, write
+    `clip(((z * multiplier >> shift) + bias) >> bias_places, lo, hi)`, by column.
+    """
+    rows, columns = x.shape
+    for r in range(rows):
+        gain, center, factor = gains[r], centers[r], factors[r]
+        for c in range(columns):
+            deviation = ((x[r, c] * gain) >> dropped) - center
+            z = min(max((deviation * factor) >> places, -limit - 1), limit)
+            y = (((z * multipliers[c]) >> shift) + bias[c]) >> bias_places
+            out[r, c] = min(max(y, lo), hi)
+
+
+@_compiled
+def encode_rows(x, shifts, alpha, lo, hi, out):
+    """Write `clip(round(x / 2**shift), lo, hi) << alpha`, ties upward, by column."""
+    rows, columns = x.shape
+    for r in range(rows):
+        for c in range(columns):
+            q = (((np.int32(x[r, c]) << 1) >> shifts[c]) + 1) >> 1
+            out[r, c] = min(max(q, lo), hi) << alpha[c]
+
+
+@_compiled
+def row_table_squares(x, alpha, table, first, out):
+    """Write the sum of `table[q - first] << 2 * alpha` over each row of `x = q << alpha`."""
+    rows, columns = x.shape
+    for r in range(rows):
+        total = np.int64(0)
+        for c in range(columns):
+            total += table[(np.int64(x[r, c]) >> alpha[c]) - first] << (2 * alpha[c])
+        out[r] = total
+
+
+@_compiled
+def carry_down_lanes(x, lanes, dropped, out):
+    """Write what the running sum of each lane grows by, in whole multiples of `2**dropped`."""
+    rows, columns = x.shape
+    for r in range(rows):
+        for lane in range(min(lanes, columns)):
+            running = np.int64(0)
+            for c in range(lane, columns, lanes):
+                before = running >> dropped
+                running += x[r, c]
+                out[r, c] = (running >> dropped) - before

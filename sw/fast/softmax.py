@@ -44,8 +44,10 @@ class _Form:
 def softmax_path(name: str, spec: VectorSpec,
                  constants: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return the faster way of a softmax, or None."""
-    if name not in _FORMS or getattr(spec, "carry", False):
+    if name not in _FORMS:
         return None
+    if getattr(spec, "carry", False):
+        return _carried(spec, constants)
     distances = np.arange(1 << spec.in_width)
     form = _FORMS[name](distances, spec, constants)
     places = np.broadcast_to(form.places, distances.shape).astype(np.int64)
@@ -60,6 +62,21 @@ def softmax_path(name: str, spec: VectorSpec,
         out = np.empty(rows.shape, dtype)
         kernels.scale_by_table(rows, smallest, largest, form.numerators, places, factors,
                                np.broadcast_to(shifts, totals.shape).astype(np.int64), out)
+        return out.reshape(x.shape)
+
+    return apply
+
+
+def _carried(spec: VectorSpec, constants: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the way of an exponential softmax that carries what it drops to the next element."""
+    finest = dataclasses.replace(spec, carry=False, out_bits=softmax_exp2.FINEST)
+    whole = softmax_path("softmax_exp2", finest, constants)
+    dtype, dropped = storage(spec.out_format), softmax_exp2.FINEST - spec.out_bits
+
+    def apply(x: np.ndarray) -> np.ndarray:
+        rows = as_rows(whole(x))
+        out = np.empty(rows.shape, dtype)
+        kernels.carry_down_lanes(rows, spec.lanes, dropped, out)
         return out.reshape(x.shape)
 
     return apply

@@ -14,13 +14,13 @@ from vitrtl.sw.stimuli import constants_for, synthetic_cases
 from vitrtl.sw.storage import storage
 from vitrtl.sw.vectors import Case
 
-SLOW = {"softmax_log_int", "softmax_softermax", "layernorm_ptf", "layernorm_ailn"}
+SLOW = {"softmax_log_int", "softmax_softermax"}
 """Units that have no faster path."""
 
 BUILDS = [pytest.param(entry, spec, id=f"{entry.name}-{variant}")
           for entry in UNITS.values() if entry.operator != "matmul"
           for variant, spec in {"default": entry.golden.spec(), **entry.golden.variants}.items()
-          if entry.name not in SLOW and not getattr(spec, "carry", False)]
+          if entry.name not in SLOW]
 
 
 @functools.cache
