@@ -71,7 +71,7 @@ def load(path: Path) -> Assignment:
         try:
             candidate(name)
         except UserError as error:
-            raise UserError(f"{layer} in {path}: {error}") from None
+            raise UserError(f"unit of {layer} in {path}: {error}") from None
     return Assignment(network=network, layers=layers, provenance=provenance)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
+from vitrtl.sw.candidate import candidate, candidates_of
+from vitrtl.sw.catalog import OPERATORS, UNITS, unit
 from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.executor import storage
 from vitrtl.sw.golden.fixed_point import Format, require, saturate
 from vitrtl.sw.golden.log2_code import FRACTION_BITS
 from vitrtl.sw.golden.unit import Spec, VectorSpec
@@ -36,13 +36,14 @@ from vitrtl.sw.ptq.calibration import Calibration, calibrate
 from vitrtl.sw.ptq.float_graph import FloatLayer, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.observers import round_scale
+from vitrtl.sw.storage import storage
 from vitrtl.sw.structure import OPERATIONS
 
 __all__ = ["DEFAULT_METHODS", "deferred_beta", "export", "provenance_of", "quantize",
            "resolve_methods"]
 
 DEFAULT_METHODS = {"softmax": "softmax_exp2", "gelu": "gelu_pwl", "layernorm": "layernorm_rsqrt"}
-"""Unit of each operator where nothing else is asked for."""
+"""Candidate of each operator where nothing else is asked for."""
 
 S8, S16 = Format(8, True), Format(16, True)
 WEIGHT_STEPS = 127
@@ -92,18 +93,18 @@ def provenance_of(model: FloatModel, images: ImageSet, ids: np.ndarray, seed: in
 
 def resolve_methods(model: FloatModel, operators: Mapping[str, str],
                     layers: Mapping[str, str]) -> dict[str, str]:
-    """Return the unit of each layer that offers a choice.
+    """Return the candidate of each layer that offers a choice, by its name.
 
     Parameters
     ----------
     model : the float network.
-    operators : unit name by operator, for all its layers; those left out take the default.
-    layers : unit name by layer, which comes before the operator's.
+    operators : candidate by operator, for all its layers; those left out take the default.
+    layers : candidate by layer, which comes before the operator's.
 
     Raises
     ------
     UserError
-        For a layer that the network does not have, or a unit of another operator.
+        For a layer that the network does not have, or a candidate of another operator.
     """
     choices = {layer.name: layer.operator for layer in layers_of(model)}
     for name, chosen in layers.items():
@@ -119,8 +120,8 @@ def resolve_methods(model: FloatModel, operators: Mapping[str, str],
 
 
 def _names_of(operator: str) -> list[str]:
-    """Return the names of the methods of an operator, the float baseline among them."""
-    return [entry.name for entry in methods_of(operator, software=True)]
+    """Return the names of the candidates of an operator, the float baseline among them."""
+    return [one.name for one in candidates_of(operator, software=True)]
 
 
 def deferred_beta(layer: FloatLayer) -> np.ndarray:
@@ -150,7 +151,7 @@ def export(model: FloatModel, calibration: Calibration, methods: Mapping[str, st
     ----------
     model : the float network.
     calibration : its ranges.
-    methods : unit name of every layer that offers a choice, as `resolve_methods` gives them.
+    methods : candidate of every layer that offers a choice, as `resolve_methods` gives them.
     provenance : what made the network.
     """
     return _Export(model, calibration, methods).network(dict(provenance or {}))
@@ -292,17 +293,18 @@ class _Export(Interpreter[_Operand]):
     def _nonlinear(self, layer: FloatLayer, x: _Operand) -> _Operand:
         """Add the unit that was chosen for a layer, and the requantizer that it may need."""
         name = self.methods[layer.name]
-        golden, spec = unit(name).golden, self.specs[name]
+        entry, spec = candidate(name).unit, self.specs[name]
         parameters = {"gamma": layer.gamma, "beta": layer.beta} if layer.gamma else {}
         scales, fmt = self._target(layer.name)
         try:
-            constants, scale = golden.export(spec, x.scale[0], self._codes(layer, x), scales[0],
-                                             **parameters)
+            constants, scale = entry.golden.export(spec, x.scale[0], self._codes(layer, x),
+                                                   scales[0], **parameters)
         except ValueError as error:
             raise UserError(f"{layer.name}: {error}") from None
         scale = tuple(scale) if isinstance(scale, Sequence) else (scale,)
-        x = self._unit(layer.name, name, spec, [x], constants, scale)
-        if spec.merges_requantizer or spec.operand != "linear":
+        x = self._unit(layer.name, entry.name, spec, [x], constants, scale)
+        fits = fmt.lo <= spec.out_format.lo and spec.out_format.hi <= fmt.hi
+        if spec.merges_requantizer or spec.operand != "linear" or fits:
             return x
         return self._requantize(x, scales, fmt)
 
@@ -319,7 +321,7 @@ class _Export(Interpreter[_Operand]):
         alone.
         """
         name = self.methods[layer.name]
-        golden, spec = unit(name).golden, self.specs[name]
+        golden, spec = candidate(name).unit.golden, self.specs[name]
         scale = self.calibration.scale(layer.source)
         for _ in range(64):
             fitted = golden.fit_scale(spec, scale)
@@ -342,6 +344,10 @@ class _Export(Interpreter[_Operand]):
         scales, fmt = self._target(name)
         scales = scales * (weight.shape[1] // len(scales))
         codes, weight_scales = _quantize_weight(weight, bias, x.scale[0], scales)
+        if name == self.graph.output:
+            # Steps finer than the accumulator's own would say nothing, and the multiplier of the
+            # requantizer could not make them.
+            scales = [max(*scales, x.scale[0] * max(weight_scales))] * len(scales)
         operand = self._operand(f"{name}.weight", codes, S8, tuple(weight_scales))
         x = self._product(name, x, operand)
         biases = [round(Fraction(b) / s) for b, s in zip(bias.tolist(), x.scale, strict=True)]
@@ -431,7 +437,7 @@ def _quantize_weight(weight: np.ndarray, bias: np.ndarray, in_scale: Fraction,
 
 
 def _specs(graph: Graph, image: Shape, methods: Mapping[str, str]) -> dict[str, Spec]:
-    """Return the build-time numbers of each unit: the defaults, with longer rows if needed.
+    """Return the build-time numbers of each candidate, with longer rows if needed.
 
     One unit serves all layers, so its spec follows from the widest.
     """
@@ -441,9 +447,10 @@ def _specs(graph: Graph, image: Shape, methods: Mapping[str, str]) -> dict[str, 
     width = max([rows["layernorm"], *(operation.width for operation in graph.of(Linear))])
     specs = {}
     for name in set(methods.values()):
-        spec = unit(name).golden.spec()
+        chosen = candidate(name)
+        spec = chosen.spec
         if hasattr(spec, "longest_row"):
-            longest = max(spec.longest_row, _power_of_two(rows[unit(name).operator]))
+            longest = max(spec.longest_row, _power_of_two(rows[chosen.operator]))
             spec = dataclasses.replace(spec, longest_row=longest)
         specs[name] = spec
     spec = UNITS["requantize"].golden.spec()

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 
 from vitrtl.sw import assignment
-from vitrtl.sw.catalog import OPERATORS, methods_of
+from vitrtl.sw.candidate import candidates_of
+from vitrtl.sw.catalog import OPERATORS
 from vitrtl.sw.cli import main
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
@@ -20,7 +21,8 @@ from vitrtl.sw.ptq.observers import OBSERVERS, MagnitudeHistogram, round_scale
 from vitrtl.sw.ptq.quantize import DEFAULT_METHODS, export, quantize, resolve_methods
 from vitrtl.sw.ptq.shipped import SHIPPED
 
-SINGLE_METHODS = [(operator, u.name) for operator in OPERATORS for u in methods_of(operator)]
+SINGLE_METHODS = [(operator, one.name) for operator in OPERATORS
+                  for one in candidates_of(operator)]
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +305,8 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(capsys, tmp_path, damage
                                  "of timm.list_models(), not 'no_such_vit'\n")
     assert of("--softmax", "magic") == (
         "vitrtl quantize: softmax method must be one of "
-        f"{', '.join(u.method for u in methods_of('softmax', software=True))}, not 'magic'\n")
+        f"{', '.join(one.method for one in candidates_of('softmax', software=True))}, not "
+        "'magic'\n")
     assert "weights must be finite" in of("--checkpoint", str(damaged(nan)))
     assert "calibration images must be 1..1257" in of("--images", "0")
     assert "observer must be one of minmax, percentile, mse" in of("--observer", "guess")
