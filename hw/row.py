@@ -387,7 +387,8 @@ def row_maximum(m: Module, spec: VectorSpec, unit: wiring.PureInterface, intake:
     # Two of a beat's elements are compared a cycle, and then the last with the largest so far.
     tree = maximum_stages(spec) - 1
     while len(candidates) > 1:
-        candidates = [Mux(a > b, a, b)
+        # By the sign of a difference: a comparison leaves the carry chain and enters it again.
+        candidates = [Mux((a - b)[-1], b, a)
                       for a, b in zip(candidates[::2], candidates[1::2], strict=True)]
         if len(candidates) > 1:
             candidates = [run.reg(larger) for larger in candidates]

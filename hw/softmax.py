@@ -56,6 +56,8 @@ class RowSoftmax(wiring.Component, ABC):
     """Stages of `normalise`."""
     NUMERATOR: ClassVar[int | None]
     """What the sum is divided into; None where the sum itself is the factor."""
+    SPARE_BITS: ClassVar[int] = 0
+    """Lowest bits that the sum is rounded up by before it is divided by."""
 
     def __init__(self, spec: VectorSpec) -> None:
         self.spec = spec
@@ -73,7 +75,13 @@ class RowSoftmax(wiring.Component, ABC):
     @property
     def _sum_stages(self) -> int:
         """Stages from the entrance of stage 2 to the sum."""
-        return 2 + self.EXP_STAGES + (self.spec.lanes - 1).bit_length()
+        return 2 + self.EXP_STAGES + self._tree_stages
+
+    @property
+    def _tree_stages(self) -> int:
+        """Stages from a beat's exponentials to their sum."""
+        lanes = self.spec.lanes
+        return 1 + (lanes - 1).bit_length() if lanes > 1 else 0
 
     @abstractmethod
     def exponential(self, pipe: Pipeline, config: ConfigBank,
@@ -95,7 +103,7 @@ class RowSoftmax(wiring.Component, ABC):
 
     def once_a_row(self) -> Reciprocal | RowRegister:
         """Return what turns a row's sum into its factor, beside the stream."""
-        width = self.spec.sum_format.width
+        width = self.spec.sum_format.width - self.SPARE_BITS
         if self.NUMERATOR is None:
             return RowRegister(width)
         return Reciprocal(self.NUMERATOR, min(width, 31), self.spec.factor_format.width)
@@ -142,19 +150,21 @@ class RowSoftmax(wiring.Component, ABC):
         m.d.comb += [exps.w_en.eq(valid), exps.w_data.eq(Cat(*kept, keep, last))]
         m.d.sync += room.eq(exps.has_room(self.EXP_STAGES + 6))
 
-        # Their sum, by a tree over the lanes.
+        # Their sum, by a tree over the lanes; what it begins with rounds it up.
+        spare = self.SPARE_BITS
+        tree = self._tree_stages
         if lanes > 1:
-            terms = [Mux(k, term, 0) for k, term in zip(keep, terms, strict=True)]
-        tree = (lanes - 1).bit_length()
-        for _ in range(tree):
+            # Registers that are reset take no gates, as the adders' operands would.
+            terms = [run.reg(Mux(k, term, 0)) for k, term in zip(keep, terms, strict=True)]
+        while len(terms) > 1:
             terms = [run.reg(a + b) for a, b in zip(terms[::2], terms[1::2], strict=True)]
         sum_valid, sum_last = run.reg(valid, tree, reset_less=False), run.reg(last, tree)
         total = Signal(shape_of(spec.sum_format), reset_less=True)
         summing = RowGate(m, sum_valid, sum_last)
         with m.If(sum_valid):
-            m.d.sync += total.eq(Mux(summing.in_row, total, 0) + terms[0])
+            m.d.sync += total.eq(Mux(summing.in_row, total, (1 << spare) - 1) + terms[0])
         take_total = Signal()
-        sums = Handover(m, total, inner.starts, summing.ends, take_total)
+        sums = Handover(m, total[spare:], inner.starts, summing.ends, take_total)
         filling = Signal()
         m.d.comb += sums_may_start.eq(sums.may_start & ~filling)
         if self._factors.cycles < self._sum_stages + 2:

@@ -17,17 +17,21 @@ from vitrtl.sw.golden.softmax_exp2 import (
     FINEST,
     NUMERATOR,
     OCTAVES_PLACES,
+    PRODUCT_BITS,
+    SPARE_BITS,
 )
 
 __all__ = ["GATES", "Exp2Softmax"]
 
 
 class Exp2Softmax(RowSoftmax):
-    """`o = ((2*E + 1) * floor((2**35 - 1) / sum (2*E + 1))) >> (35 - k)`, E from two tables."""
+    """`o = ((2*E + 1) * floor((2**29 - 1) / ceil(sum (2*E + 1) / 64))) >> (35 - k)`, E from two
+    tables."""
 
     EXP_STAGES = 8
     OUT_STAGES = 3
     NUMERATOR = NUMERATOR
+    SPARE_BITS = SPARE_BITS
 
     def exponential(self, pipe: Pipeline, config: ConfigBank,
                     distance: Value) -> tuple[Value, Value]:
@@ -40,20 +44,28 @@ class Exp2Softmax(RowSoftmax):
             pipe.m.d.sync += octaves.eq(Mux(product[-1], product, -1))
         whole, digits = octaves[OCTAVES_PLACES:], octaves[:OCTAVES_PLACES]
 
-        # Stages 4 and 5: a power of two for each of the first two hexadecimal digits.
-        power = pipe.multiply(_table(COARSE, COARSE_FORMAT, digits[-4:]),
-                              _table(FINE, FINE_FORMAT, digits[-8:-4]))
+        # Stage 4: a power of two for each of the first two hexadecimal digits.
+        coarse = pipe.reg(_table(COARSE, COARSE_FORMAT, digits[-4:]))
+        fine = pipe.reg(_table(FINE, FINE_FORMAT, digits[-8:-4]))
+        octaves = pipe.reg(whole)
 
-        # Stages 6 to 8: shift by the octaves; zero from 16 on, else with the half.
-        shifted = pipe.shift_right(power >> (FINE_FORMAT.width - 1), pipe.reg(~whole[:4], 2),
-                                   EXP_FORMAT.width)
-        within = pipe.reg(whole[4:].all(), 4)
-        halves = pipe.reg(Mux(within, Cat(Const(1, 1), shifted), 0))
+        # Stages 5 and 6: their product. The fine half of the shift by the octaves is before it,
+        # where most bits are ones or zeros; inverted, it is one to the left.
+        power = pipe.multiply(coarse, (fine << octaves[:2])[:FINE_FORMAT.width + 3])
+        power = power[-EXP_FORMAT.width:]
+
+        # Stages 7 and 8: the rest of it; zero from 16 on, else with the half. Zeros that come in
+        # above are by the reset of their registers, which costs no gates.
+        by_eight, by_four = ~pipe.reg(octaves[3], 2), ~pipe.reg(octaves[2], 3)
+        beyond = pipe.reg(~pipe.reg(octaves[4:].all()), 2)
+        shifted = pipe.reg(Mux(by_eight, power >> 8, power))
+        shifted = Mux(by_four, shifted >> 4, shifted)
+        halves = pipe.reg(Mux(beyond, 0, Cat(Const(1, 1), shifted)))
         return halves, halves[1:]
 
     def normalise(self, pipe: Pipeline, kept: Value, factor: Value) -> Value:
         product = pipe.multiply(Cat(Const(1, 1), kept), factor)
-        return product >> (NUMERATOR.bit_length() - FINEST)
+        return product >> (PRODUCT_BITS - FINEST)
 
     def round_off(self, emit: RowEmit, value: Value) -> Value:
         pipe, dropped = emit.pipe, FINEST - self.spec.out_bits
@@ -61,12 +73,13 @@ class Exp2Softmax(RowSoftmax):
             return pipe.reg(value >> dropped)
         stages = self.OUT_STAGES - 1
         taken = pipe.reg(emit.takes, stages, reset_less=False)
-        starts = pipe.reg(emit.starts, stages)
+        ends = pipe.reg(emit.ends, stages)
         carried = Signal(dropped)
         total = Signal(FINEST)
-        emit.m.d.comb += total.eq(value + Mux(starts, 0, carried))
+        emit.m.d.comb += total.eq(value + carried)
         with emit.m.If(pipe.advance & taken):
-            emit.m.d.sync += carried.eq(total)
+            # Cleared by the register's reset, which costs no gates.
+            emit.m.d.sync += carried.eq(Mux(ends, 0, total))
         return pipe.reg(total[dropped:])
 
 

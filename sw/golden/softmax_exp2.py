@@ -4,6 +4,7 @@ Gates: `vitrtl.hw.softmax_exp2`.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from fractions import Fraction
 from math import isqrt
 from typing import ClassVar
@@ -21,9 +22,9 @@ from vitrtl.sw.golden.unit import (
     scale_of,
 )
 
-__all__ = ["COARSE", "COARSE_FORMAT", "FINE", "FINE_FORMAT", "GOLDEN", "NUMERATOR",
-           "OCTAVES_FORMAT", "OCTAVES_PLACES", "Exp2Constants", "Exp2Spec", "derive",
-           "exp2_softmax"]
+__all__ = ["COARSE", "COARSE_FORMAT", "EXP_FORMAT", "FINE", "FINEST", "FINE_FORMAT", "GOLDEN",
+           "NUMERATOR", "OCTAVES_FORMAT", "OCTAVES_PLACES", "PRODUCT_BITS", "SPARE_BITS",
+           "Exp2Constants", "Exp2Spec", "derive", "exp2_softmax", "exponential", "factor_of"]
 
 LOG2_E = Fraction("1.442695040888963407359924681002")
 OCTAVES_FORMAT = Format(18, False)
@@ -32,26 +33,30 @@ OCTAVES_PLACES = 17
 OCTAVES = 16
 """From so many octaves below the row's maximum on, an exponential is zero."""
 EXP_FORMAT = Format(17, False)
-"""Format of one exponential without its half; that of the row's maximum is 131039."""
+"""Format of one exponential without its half; that of the row's maximum is 131006."""
 FACTOR_FORMAT = Format(18, False)
-"""Format of the factor; the sum is at least twice 131039."""
-NUMERATOR = 2**35 - 1
-"""What the sum is divided into."""
+"""Format of the factor; the sum is at least twice 131006."""
+SPARE_BITS = 6
+"""Lowest bits of the sum, by which it is rounded up: a factor is too small by less than 1/4096."""
+NUMERATOR = 2**29 - 1
+"""What the sum without those bits is divided into."""
+PRODUCT_BITS = 35
+"""Twice an exponential times the factor is a probability with so many bits after the point."""
 FINEST = 16
 """Bits of a result before some are dropped."""
 COARSE_FORMAT = Format(16, False)
-FINE_FORMAT = Format(12, False)
+FINE_FORMAT = Format(11, False)
 
 
-def _powers(steps: int, fmt: Format) -> tuple[int, ...]:
-    """Return `2**(-i / steps)` for i from 0 to 15, to nearest, one being all ones.
+def _powers(exponents: Iterable[int], steps: int, fmt: Format) -> tuple[int, ...]:
+    """Return `2**(-i / steps)` for some i, to nearest, one being all ones.
 
     Parameters
     ----------
     steps : a power of two.
     """
     powers = []
-    for i in range(16):
+    for i in exponents:
         root = 1 << ((fmt.width + 1) * steps - i)
         for _ in range(steps.bit_length() - 1):
             root = isqrt(root)
@@ -59,10 +64,10 @@ def _powers(steps: int, fmt: Format) -> tuple[int, ...]:
     return tuple(powers)
 
 
-COARSE = _powers(16, COARSE_FORMAT)
+COARSE = _powers(range(16), 16, COARSE_FORMAT)
 """Sixteenths of an octave."""
-FINE = _powers(256, FINE_FORMAT)
-"""Sixteenths of those."""
+FINE = _powers([0, *range(3, 33, 2)], 512, FINE_FORMAT)
+"""Sixteenths of those, each by its middle but for the first, which the maximum has."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,7 +111,7 @@ class Exp2Spec(VectorSpec):
 
     @property
     def factor_format(self) -> Format:
-        """Format of `f = floor((2**35 - 1) / sum)`."""
+        """Format of `f = floor((2**29 - 1) / ceil(sum / 64))`."""
         return FACTOR_FORMAT
 
     @property
@@ -142,15 +147,30 @@ def derive(spec: Exp2Spec, in_scale: Fraction) -> tuple[Exp2Constants, Fraction]
     return Exp2Constants(octaves=octaves), Fraction(1, 1 << spec.out_bits)
 
 
+def exponential(below: np.ndarray, constants: Exp2Constants) -> np.ndarray:
+    """Return E of each distance below the row's maximum.  Shape: any, kept."""
+    p = np.maximum(below * constants.octaves - 1, 0)
+    q = np.minimum(p >> OCTAVES_PLACES, OCTAVES)
+    i = (p >> (OCTAVES_PLACES - 4)) & 15
+    j = (p >> (OCTAVES_PLACES - 8)) & 15
+    power = (np.array(COARSE)[i] * np.array(FINE)[j]) >> (FINE_FORMAT.width - 1)
+    return require(np.where(q < OCTAVES, power >> q, 0), EXP_FORMAT, "exponential")
+
+
+def factor_of(total: np.ndarray) -> np.ndarray:
+    """Return f of each row's sum.  Shape: any, kept."""
+    return NUMERATOR // -(-total >> SPARE_BITS)
+
+
 def exp2_softmax(x: np.ndarray, spec: Exp2Spec, constants: Exp2Constants) -> np.ndarray:
     """Softmax of each row by powers of two from two tables of 16.
 
     With `p = max((max - x) * octaves - 1, 0)` at 17 places, q its whole octaves and i, j its next
-    four and four bits: `E = ((COARSE[i] * FINE[j]) >> 11) >> q`, and 0 from 16 octaves on. A
+    four and four bits: `E = ((COARSE[i] * FINE[j]) >> 10) >> q`, and 0 from 16 octaves on. A
     half is added to every E that is not zero, for what the shift dropped:
-    `f = floor((2**35 - 1) / sum (2*E + 1))` and `out = ((2*E + 1) * f) >> (35 - k)`. Bits of p
-    below j are dropped, which makes every element but the maximum, whose p is zero, too large by
-    less than 1/256 octave.
+    `f = floor((2**29 - 1) / ceil(sum (2*E + 1) / 64))` and `out = ((2*E + 1) * f) >> (35 - k)`.
+    Bits of p below j are dropped: FINE[j] stands for the middle of its step of 1/256 octave, but
+    FINE[0] for its beginning, which is where the maximum lies.
 
     With `carry`, `v = ((2*E + 1) * f) >> 19` are 16-bit results, and out is what the sum of v over
     the elements of a lane so far grows by in whole multiples of `2**-k`.
@@ -172,18 +192,12 @@ def exp2_softmax(x: np.ndarray, spec: Exp2Spec, constants: Exp2Constants) -> np.
     Our own. The one less in p lets the gates negate by inversion; it is `2**-17` octave.
     """
     x = check_row(x, spec)
-    below = x.max(axis=-1, keepdims=True) - x
-    p = np.maximum(below * constants.octaves - 1, 0)
-    q = np.minimum(p >> OCTAVES_PLACES, OCTAVES)
-    i = (p >> (OCTAVES_PLACES - 4)) & 15
-    j = (p >> (OCTAVES_PLACES - 8)) & 15
-    power = (np.array(COARSE)[i] * np.array(FINE)[j]) >> (FINE_FORMAT.width - 1)
-    e = require(np.where(q < OCTAVES, power >> q, 0), EXP_FORMAT, "exponential")
+    e = exponential(x.max(axis=-1, keepdims=True) - x, constants)
     total = require(np.where(e > 0, 2 * e + 1, 0).sum(axis=-1, keepdims=True), spec.sum_format,
                     "sum")
-    factor = require(NUMERATOR // total, spec.factor_format, "factor")
+    factor = require(factor_of(total), spec.factor_format, "factor")
     # The half is multiplied even where E is zero, which gives zero.
-    finest = require(((2 * e + 1) * factor) >> (NUMERATOR.bit_length() - FINEST),
+    finest = require(((2 * e + 1) * factor) >> (PRODUCT_BITS - FINEST),
                      Format(FINEST, False), "finest result")
     dropped = FINEST - spec.out_bits
     if not spec.carry:
@@ -199,7 +213,7 @@ def exp2_softmax(x: np.ndarray, spec: Exp2Spec, constants: Exp2Constants) -> np.
 
 GOLDEN = Golden(
     spec=Exp2Spec, constants=Exp2Constants, derive=derive, function=exp2_softmax,
-    limits=(ErrorLimit(0.25, 0.002),),
+    limits=(ErrorLimit(0.25, 0.0018),),
     variants={"8 bits, carried": Exp2Spec(out_bits=8, carry=True),
               "s8 operand, carried": Exp2Spec(out_bits=7, carry=True)},
 )
