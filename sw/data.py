@@ -2,17 +2,19 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
 
+from vitrtl.sw import shapes
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.files import digest
 
 __all__ = ["DATASETS", "ImageSet", "enlarge", "load"]
 
 TEST_IMAGES = 540
 SPLIT_SEED = 20
+SHAPES_TRAIN, SHAPES_TEST = 6000, 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,10 +27,12 @@ class ImageSet:
     pixels : levels, u8.
     labels : class of each image.
     train, test : image ids, that is, positions in `pixels`; disjoint, ascending.
+    masks : which pixels show what is labelled, where that is known.
 
     Shape
     -----
-    `pixels` (images, channels, height, width); `labels` (images,).
+    `pixels` (images, channels, height, width); `labels` (images,); `masks` (images, height,
+    width).
     """
 
     name: str
@@ -36,6 +40,7 @@ class ImageSet:
     labels: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
@@ -52,11 +57,16 @@ class ImageSet:
         """Number of classes."""
         return int(self.labels.max()) + 1
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Checksum of pixels, labels and split."""
-        parts = (self.pixels, self.labels, self.train, self.test)
-        return digest(*(np.ascontiguousarray(p, dtype="<i8").tobytes() for p in parts))
+        total = hashlib.sha256()
+        for array in (self.pixels, self.labels, self.train, self.test):
+            total.update((8 * array.size).to_bytes(8, "little"))
+            # All of it as 64 bits, whatever its type, and not all of it at once.
+            for part in np.array_split(array, max(1, array.size >> 20)):
+                total.update(np.ascontiguousarray(part, dtype="<i8"))
+        return total.hexdigest()[:16]
 
     def calibration(self, count: int, seed: int) -> np.ndarray:
         """Return the ids of `count` training images, chosen by `seed`, ascending."""
@@ -101,7 +111,22 @@ def _digits() -> ImageSet:
                     train=np.sort(order[TEST_IMAGES:]), test=np.sort(order[:TEST_IMAGES]))
 
 
-DATASETS: dict[str, Callable[[], ImageSet]] = {"digits": _digits}
+def _shapes() -> ImageSet:
+    """Return 7000 coloured textured shapes of 20 classes, each class equally often."""
+    behind = shapes.photographs()
+    width = behind.full.shape[2]
+    kinds = len(shapes.SHAPES) * len(shapes.TEXTURES)
+    parts = []
+    for count, columns, seed in ((SHAPES_TRAIN, (0, shapes.TEST_FROM), 0),
+                                 (SHAPES_TEST, (shapes.TEST_FROM, width), 1)):
+        labels = np.random.RandomState(seed).permutation(count) % kinds
+        parts.append((*shapes.draw(labels, behind.columns(*columns), seed), labels))
+    pixels, masks, labels = (np.concatenate(of_parts) for of_parts in zip(*parts, strict=True))
+    return ImageSet(name="shapes", pixels=pixels, labels=labels.astype(np.int64), masks=masks,
+                    train=np.arange(SHAPES_TRAIN), test=np.arange(SHAPES_TRAIN, len(labels)))
+
+
+DATASETS: dict[str, Callable[[], ImageSet]] = {"digits": _digits, "shapes": _shapes}
 """Image sets by name."""
 
 

@@ -48,7 +48,7 @@ def test_calibration_refuses_more_images_than_there_are(digits, count):
 
 
 def test_unknown_data_set_is_refused():
-    with pytest.raises(UserError, match="^data set must be one of digits, not 'cats'$"):
+    with pytest.raises(UserError, match="^data set must be one of digits, shapes, not 'cats'$"):
         load("cats")
 
 
