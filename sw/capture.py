@@ -180,10 +180,12 @@ def _products(node: Node, entry: Unit, spec: Spec, inputs: list[np.ndarray],
               output: np.ndarray) -> list[MatMulCase]:
     """Return one case per image and attention head."""
     transposed = bool(node.constants.get("transposed", 0))
-    a, b = (x.reshape(-1, *x.shape[-2:]).astype(np.int64) for x in inputs)
+    a, b = inputs
+    # One weight matrix serves all windows of an image; attention has one for each head as well.
+    b = b.reshape(len(b), *[1] * (a.ndim - b.ndim), *b.shape[1:])
+    b = np.broadcast_to(b, (*a.shape[:-2], *b.shape[-2:]))
+    a, b = (x.reshape(-1, *x.shape[-2:]).astype(np.int64) for x in (a, b))
     b = b.swapaxes(-1, -2) if transposed else b
-    # A product with one weight matrix has an entry per image; attention has one per head too.
-    b = np.broadcast_to(b, (len(a), *b.shape[1:])) if len(b) == 1 else b
     expected = entry.golden.function(a, b, spec)
     if not np.array_equal(expected.ravel(), output.ravel()):
         raise RuntimeError(f"{node.name}: the executor and the golden function differ")

@@ -1,4 +1,4 @@
-"""Operations of an integer network that only move integers, and the saturating addition.
+"""Operations of an integer network that only move integers, and additions.
 
 Each has a function on a batch and a rule that gives format and shape of its result, so that a
 network is checked before it runs. The moves use nothing but what arrays of NumPy and of torch
@@ -6,6 +6,7 @@ have in common, so that a float network makes the same ones.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,12 +14,15 @@ import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, saturate
 
-__all__ = ["MOVES", "OPERATIONS", "Operation", "add", "center", "concat", "heads", "merge",
-           "patchify", "select"]
+__all__ = ["MOVES", "OPERATIONS", "Operation", "add", "center", "concat", "crop", "flatten",
+           "grid", "heads", "join_windows", "merge", "merge_patches", "pad", "patchify", "roll",
+           "select", "total", "widen", "windows"]
 
 Shape = tuple[int, ...]
 Attributes = Mapping[str, int]
 A = TypeVar("A")
+
+ADDED = (Format(8, True), Format(16, True), Format(32, True))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,16 +77,83 @@ def concat(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
 
 
 def select(x: A, attributes: Attributes) -> A:
-    """Keep one token."""
+    """Keep one token, or `count` of them."""
     token = attributes["token"]
-    return x[:, token:token + 1]
+    return x[:, token:token + attributes.get("count", 1)]
+
+
+def flatten(x: A, attributes: Attributes) -> A:
+    """Put all tokens side by side, as one."""
+    return x.reshape(len(x), 1, -1)
+
+
+def grid(x: A, attributes: Attributes) -> A:
+    """Arrange tokens in rows and columns."""
+    return x.reshape(len(x), attributes["rows"], attributes["columns"], -1)
+
+
+def roll(x: A, attributes: Attributes) -> A:
+    """Move a grid down and to the right; what falls out comes in at the other side."""
+    rows, columns = ([(i - attributes[axis]) % count for i in range(count)]
+                     for axis, count in (("rows", x.shape[1]), ("columns", x.shape[2])))
+    return x[:, rows][:, :, columns]
+
+
+def crop(x: A, attributes: Attributes) -> A:
+    """Keep the first rows and columns of a grid."""
+    return x[:, :attributes["rows"], :attributes["columns"]]
+
+
+def windows(x: A, attributes: Attributes) -> A:
+    """Cut a grid into windows, row by row, each a list of tokens, row by row."""
+    n, rows, columns, width = x.shape
+    high, wide = attributes["height"], attributes["width"]
+    x = x.reshape(n, rows // high, high, columns // wide, wide, width).swapaxes(2, 3)
+    return x.reshape(n, -1, high * wide, width)
+
+
+def join_windows(x: A, attributes: Attributes) -> A:
+    """Put windows together to the grid that they were cut from."""
+    rows, columns = attributes["rows"], attributes["columns"]
+    high, wide = attributes["height"], attributes["width"]
+    x = x.reshape(len(x), rows // high, columns // wide, high, wide, -1).swapaxes(2, 3)
+    return x.reshape(len(x), rows, columns, -1)
+
+
+def merge_patches(x: A, attributes: Attributes) -> A:
+    """Put squares of four tokens side by side, as one: the left ones first, then from above."""
+    n, rows, columns, width = x.shape
+    x = x.reshape(n, rows // 2, 2, columns // 2, 2, width).swapaxes(2, 3).swapaxes(3, 4)
+    return x.reshape(n, rows // 2, columns // 2, 4 * width)
 
 
 def add(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
-    """Add two values of one scale and format, saturating."""
+    """Add two values of one scale and format, saturating; a constant may lack the first axes."""
     a, b = inputs
     fmt = Format(8 * a.dtype.itemsize, True)
-    return saturate(a.astype(np.int32) + b, fmt).astype(a.dtype)
+    wide = np.int32 if a.dtype.itemsize < 4 else np.int64
+    return saturate(a.astype(wide) + b, fmt).astype(a.dtype)
+
+
+def pad(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
+    """Put the constant token of the second input after the last row and column of a grid."""
+    x, fill = inputs
+    n, rows, columns, width = x.shape
+    shape = (n, attributes["rows"], attributes["columns"], width)
+    padded = np.array(np.broadcast_to(fill.astype(x.dtype), shape))
+    padded[:, :rows, :columns] = x
+    return padded
+
+
+def total(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
+    """Add all tokens."""
+    (x,) = inputs
+    return x.reshape(len(x), -1, x.shape[-1]).sum(axis=1, keepdims=True, dtype=np.int32)
+
+
+def widen(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
+    """Put zero bits below s8 codes, which makes s16 codes of a finer scale."""
+    return inputs[0].astype(np.int16) << attributes["bits"]
 
 
 def _center(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
@@ -122,22 +193,105 @@ def _concat(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> t
 
 
 def _select(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, (tokens, width)),), count = inputs, attributes.get("count", 1)
+    if not 0 <= attributes["token"] <= tokens - count or count < 1:
+        raise ValueError(f"token must be 0..{tokens - count}, not {attributes['token']}")
+    return fmt, (count, width)
+
+
+def _flatten(inputs: Sequence[tuple[Format, Shape]],
+             attributes: Attributes) -> tuple[Format, Shape]:
     ((fmt, (tokens, width)),) = inputs
-    if not 0 <= attributes["token"] < tokens:
-        raise ValueError(f"token must be 0..{tokens - 1}, not {attributes['token']}")
-    return fmt, (1, width)
+    return fmt, (1, tokens * width)
+
+
+def _grid(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, (tokens, width)),), rows, columns = inputs, attributes["rows"], attributes["columns"]
+    if rows * columns != tokens:
+        raise ValueError(f"grid must have {tokens} tokens, not {rows} x {columns}")
+    return fmt, (rows, columns, width)
+
+
+def _roll(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, (rows, columns, width)),) = inputs
+    if abs(attributes["rows"]) >= rows or abs(attributes["columns"]) >= columns:
+        raise ValueError(f"grid of {rows} x {columns} must move by less than its size, not by "
+                         f"{attributes['rows']} x {attributes['columns']}")
+    return fmt, (rows, columns, width)
+
+
+def _crop(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, (*size, width)),), kept = inputs, (attributes["rows"], attributes["columns"])
+    if not (0 < kept[0] <= size[0] and 0 < kept[1] <= size[1]):
+        raise ValueError(f"grid of {size[0]} x {size[1]} cannot keep {kept[0]} x {kept[1]}")
+    return fmt, (*kept, width)
+
+
+def _windows(inputs: Sequence[tuple[Format, Shape]],
+             attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, (rows, columns, width)),) = inputs
+    high, wide = attributes["height"], attributes["width"]
+    if rows % high or columns % wide:
+        raise ValueError(f"grid must be whole windows of {high} x {wide}, not {rows} x {columns}")
+    return fmt, ((rows // high) * (columns // wide), high * wide, width)
+
+
+def _join_windows(inputs: Sequence[tuple[Format, Shape]],
+                  attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, shape),), rows, columns = inputs, attributes["rows"], attributes["columns"]
+    _, cut = _windows([(fmt, (rows, columns, shape[-1]))], attributes)
+    if cut != shape:
+        raise ValueError(f"windows of a grid of {rows} x {columns} must have shape {cut}, not "
+                         f"{shape}")
+    return fmt, (rows, columns, shape[-1])
+
+
+def _merge_patches(inputs: Sequence[tuple[Format, Shape]],
+                   attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, (rows, columns, width)),) = inputs
+    if rows % 2 or columns % 2:
+        raise ValueError(f"grid must have even sides, not {rows} x {columns}")
+    return fmt, (rows // 2, columns // 2, 4 * width)
 
 
 def _add(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
     (fmt, shape), (other, other_shape) = inputs
-    if fmt != other or shape != other_shape or fmt not in (Format(8, True), Format(16, True)):
-        raise ValueError(f"both inputs must be s8 or s16 of one shape, not {fmt} of {shape} and "
-                         f"{other} of {other_shape}")
+    fits = len(other_shape) <= len(shape) and all(
+        b in (1, a) for a, b in zip(reversed(shape), reversed(other_shape), strict=False))
+    if fmt != other or not fits or fmt not in ADDED:
+        raise ValueError(f"both inputs must be s8, s16 or s32 of one shape, not {fmt} of {shape} "
+                         f"and {other} of {other_shape}")
     return fmt, shape
 
 
+def _pad(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
+    (fmt, (*size, width)), (fill_fmt, fill) = inputs
+    padded = (attributes["rows"], attributes["columns"])
+    if padded[0] < size[0] or padded[1] < size[1] or fill_fmt != fmt or fill != (width,):
+        raise ValueError(f"grid of {size[0]} x {size[1]} tokens {fmt} of width {width} cannot be "
+                         f"padded to {padded[0]} x {padded[1]} with {fill_fmt} of shape {fill}")
+    return fmt, (*padded, width)
+
+
+def _total(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, (*tokens, width)),) = inputs
+    count, result = math.prod(tokens), Format(32, True)
+    if count * fmt.hi > result.hi or count * fmt.lo < result.lo:
+        raise ValueError(f"sum of {count} tokens of {fmt} must fit {result}")
+    return result, (1, width)
+
+
+def _widen(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
+    ((fmt, shape),), bits = inputs, attributes["bits"]
+    if fmt != Format(8, True) or not 1 <= bits <= 8:
+        raise ValueError(f"s8 codes may gain 1..8 bits, not {fmt} {bits}")
+    return Format(16, True), shape
+
+
 MOVES: dict[str, Callable[[Any, Attributes], Any]] = {
-    "heads": heads, "merge": merge, "select": select}
+    "heads": heads, "merge": merge, "select": select, "flatten": flatten, "grid": grid,
+    "roll": roll, "crop": crop, "windows": windows, "join_windows": join_windows,
+    "merge_patches": merge_patches}
 """What an array of NumPy or a tensor of torch becomes by a move, by the operation's name."""
 
 
@@ -153,7 +307,18 @@ OPERATIONS = {
     "heads": Operation(_moving("heads"), _heads, "queries, keys or values, by attention head"),
     "merge": Operation(_moving("merge"), _merge, "heads side by side"),
     "concat": Operation(concat, _concat, "constant tokens before the others"),
-    "select": Operation(_moving("select"), _select, "one token"),
+    "select": Operation(_moving("select"), _select, "one token, or several"),
+    "flatten": Operation(_moving("flatten"), _flatten, "all tokens side by side, as one"),
+    "grid": Operation(_moving("grid"), _grid, "tokens in rows and columns"),
+    "roll": Operation(_moving("roll"), _roll, "grid moved, with what falls out put back in"),
+    "crop": Operation(_moving("crop"), _crop, "first rows and columns of a grid"),
+    "windows": Operation(_moving("windows"), _windows, "windows of a grid"),
+    "join_windows": Operation(_moving("join_windows"), _join_windows, "grid of windows"),
+    "merge_patches": Operation(_moving("merge_patches"), _merge_patches,
+                               "squares of four tokens side by side"),
+    "pad": Operation(pad, _pad, "constant token after the last row and column of a grid"),
     "add": Operation(add, _add, "saturating addition of one scale"),
+    "widen": Operation(widen, _widen, "s8 codes to s16, times a power of two"),
+    "total": Operation(total, _total, "sum of all tokens"),
 }
 """Structural operations by name."""

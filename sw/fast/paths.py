@@ -164,8 +164,9 @@ def add(inputs: Sequence[np.ndarray], attributes: Mapping[str, int]) -> np.ndarr
     a, b = inputs
     limits = np.iinfo(a.dtype)
     out = np.empty(a.shape, a.dtype)
-    kernels.add_saturating(*(np.ascontiguousarray(x).reshape(count, -1) for x, count in
-                             ((a, len(a)), (b, len(b) if b.ndim == a.ndim else 1))),
+    # A constant serves all images, and may lack the first axes of one.
+    b = b if b.shape == a.shape else np.broadcast_to(b, (1, *a.shape[1:]))
+    kernels.add_saturating(*(np.ascontiguousarray(x).reshape(len(x), -1) for x in (a, b)),
                            limits.min, limits.max, out.reshape(len(a), -1))
     return out
 

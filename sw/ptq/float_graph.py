@@ -17,14 +17,18 @@ from vitrtl.sw.ptq.architectures.families import describe
 from vitrtl.sw.ptq.architectures.graph import Interpreter
 from vitrtl.sw.ptq.architectures.operations import (
     Add,
+    Average,
     Concat,
     Constant,
     Gelu,
     Linear,
+    Mask,
     Move,
     Norm,
     Operation,
+    Pad,
     PatchEmbed,
+    PositionBias,
     Product,
     Softmax,
 )
@@ -36,6 +40,8 @@ FloatObserver = Callable[[str, torch.Tensor], None]
 """`observe(name, value)`: called for each value, with a batch axis."""
 
 BATCH = 32
+MASKED = -100.0
+"""What timm adds to a score that must not count."""
 TOLERANCE = 1e-3
 """Largest difference from timm's own logits, relative to their largest; rounding gives 1e-6."""
 
@@ -111,6 +117,13 @@ class FloatInterpreter(Interpreter[torch.Tensor]):
         b = b.transpose(-1, -2) if operation.transposed else b
         return self.seen(operation, a @ b * operation.factor)
 
+    def position_bias(self, operation: PositionBias, x: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, x + operation.bias())
+
+    def mask(self, operation: Mask, x: torch.Tensor) -> torch.Tensor:
+        forbidden = ~operation.allowed[:, None]
+        return self.seen(operation, x + MASKED * forbidden.to(x.dtype))
+
     def add(self, operation: Add, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return self.seen(operation, a + b)
 
@@ -119,6 +132,14 @@ class FloatInterpreter(Interpreter[torch.Tensor]):
 
     def move(self, operation: Move, x: torch.Tensor) -> torch.Tensor:
         return self.seen(operation, structure.MOVES[operation.operation](x, operation.attributes))
+
+    def pad(self, operation: Pad, x: torch.Tensor) -> torch.Tensor:
+        _, rows, columns, _ = x.shape
+        after = (0, 0, 0, operation.columns - columns, 0, operation.rows - rows)
+        return self.seen(operation, functional.pad(x, after))
+
+    def average(self, operation: Average, x: torch.Tensor) -> torch.Tensor:
+        return self.seen(operation, x.flatten(1, -2).mean(dim=1, keepdim=True))
 
 
 class FloatGraph:
@@ -146,7 +167,7 @@ class FloatGraph:
             wanted = self.model.module(self.model.normalize(torch.from_numpy(pixels)))
         difference = (self.run(pixels) - wanted).abs().max() / wanted.abs().max()
         if not difference <= TOLERANCE:
-            raise UserError(f"{self.model.name} computes more than a plain vision transformer: its "
+            raise UserError(f"{self.model.name} computes more than its architecture says: its "
                             f"logits differ by {float(difference):.3g} of the largest")
 
     def layer_values(self, pixels: np.ndarray) -> Iterator[

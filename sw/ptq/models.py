@@ -7,14 +7,14 @@ import safetensors
 import timm
 import torch
 from safetensors.torch import load_file
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, existing
+from vitrtl.sw.ptq.architectures.families import check_structure
 from vitrtl.sw.ptq.shipped import DEFAULT, SHIPPED
 
-__all__ = ["FloatModel", "build", "check_structure"]
+__all__ = ["FloatModel", "build"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class FloatModel:
     """
 
     name: str
-    module: VisionTransformer
+    module: nn.Module
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights: str
@@ -39,7 +39,7 @@ class FloatModel:
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
         height, width = self.module.patch_embed.img_size
-        return (self.module.in_chans, height, width)
+        return (self.module.patch_embed.proj.in_channels, height, width)
 
     @property
     def digest(self) -> str:
@@ -126,44 +126,3 @@ def _load_weights(module: nn.Module, path: Path) -> None:
             raise UserError(f"{key} of {path} must have shape {tuple(value.shape)}, not "
                             f"{tuple(state[key].shape)}")
     module.load_state_dict(state)
-
-
-def check_structure(name: str, module: nn.Module) -> None:
-    """Refuse what the integer network cannot express, naming it."""
-    if not isinstance(module, VisionTransformer):
-        raise UserError(f"model must be a timm VisionTransformer (ViT or DeiT), but {name} is a "
-                        f"{type(module).__name__}")
-    wrong = []
-    if type(module) is not VisionTransformer:
-        wrong.append(f"a forward pass of its own ({type(module).__name__})")
-    if module.global_pool != "token" or module.num_prefix_tokens != 1 or module.attn_pool:
-        wrong.append(f"pooling {module.global_pool!r} with {module.num_prefix_tokens} prefix "
-                     "tokens (only one class token)")
-    if module.pos_embed is None or module.no_embed_class or module.dynamic_img_size:
-        wrong.append("a position embedding other than one learnt vector per token")
-    if not isinstance(module.head, nn.Linear):
-        wrong.append("no linear classifier head")
-    identities = {"norm_pre": module.norm_pre, "fc_norm": module.fc_norm,
-                  "patch_drop": module.patch_drop, "patch_embed.norm": module.patch_embed.norm}
-    norms = {"norm": module.norm}
-    for i, block in enumerate(module.blocks):
-        where = f"blocks.{i}"
-        attn, mlp = getattr(block, "attn", None), getattr(block, "mlp", None)
-        if not isinstance(getattr(attn, "qkv", None), nn.Linear) or not hasattr(mlp, "fc1"):
-            wrong.append(f"{where} of kind {type(block).__name__}")
-            break
-        identities |= {f"{where}.attn.{part}": getattr(attn, part, None)
-                       for part in ("q_norm", "k_norm", "norm")}
-        identities[f"{where}.mlp.norm"] = getattr(mlp, "norm", None)
-        norms |= {f"{where}.norm1": block.norm1, f"{where}.norm2": block.norm2}
-        if getattr(attn, "gate", None) is not None:
-            wrong.append(f"{where}.attn.gate")
-        if not isinstance(mlp.act, nn.GELU) or mlp.act.approximate != "none":
-            wrong.append(f"{where}.mlp.act {mlp.act} (only GELU)")
-    wrong += [f"{where} ({type(part).__name__})" for where, part in identities.items()
-              if part is not None and not isinstance(part, nn.Identity)]
-    wrong += [f"{where} ({type(part).__name__}, only LayerNorm with weight and bias)"
-              for where, part in norms.items()
-              if not isinstance(part, nn.LayerNorm) or part.weight is None or part.bias is None]
-    if wrong:
-        raise UserError(f"{name} has {wrong[0]}, which the integer network cannot express")

@@ -13,7 +13,7 @@ from vitrtl.sw.candidate import candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS, UNITS, unit
 from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.golden.fixed_point import Format, require, saturate
+from vitrtl.sw.golden.fixed_point import Format, WidthError, require, saturate
 from vitrtl.sw.golden.log2_code import FRACTION_BITS
 from vitrtl.sw.golden.unit import Spec, VectorSpec
 from vitrtl.sw.network import IntegerNetwork, Node, Value
@@ -22,13 +22,18 @@ from vitrtl.sw.ptq.architectures.families import describe
 from vitrtl.sw.ptq.architectures.graph import Graph, Interpreter, Shape
 from vitrtl.sw.ptq.architectures.operations import (
     Add,
+    Average,
     Concat,
     Constant,
     Gelu,
     Linear,
+    Mask,
     Move,
     Norm,
+    Operation,
+    Pad,
     PatchEmbed,
+    PositionBias,
     Product,
     Softmax,
 )
@@ -45,7 +50,7 @@ __all__ = ["DEFAULT_METHODS", "deferred_beta", "export", "provenance_of", "quant
 DEFAULT_METHODS = {"softmax": "softmax_exp2", "gelu": "gelu_pwl", "layernorm": "layernorm_rsqrt"}
 """Candidate of each operator where nothing else is asked for."""
 
-S8, S16 = Format(8, True), Format(16, True)
+S8, S16, S32 = Format(8, True), Format(16, True), Format(32, True)
 WEIGHT_STEPS = 127
 STREAM_HEADROOM = 1.5
 """How far beyond calibration the residual stream may go before it saturates; s16 affords it."""
@@ -57,6 +62,9 @@ LARGEST_BIAS = 1 << 30
 """Half of what an accumulator holds, so that the products find room as well."""
 WEAKEST_GAIN = 0.99
 """Largest beta of a LayerNorm channel that its unit adds, in units of sqrt(channels) * gamma."""
+MASK_GAP = 8.0
+"""How far below the largest score of its row one that must not count has to lie: its weight is
+then below `exp(-8)`, which is less than half an s8 code."""
 SMALLEST_GAIN = 2.0**-60
 """Stands for a gamma of zero, which has no reciprocal; the requantizer makes it zero again."""
 
@@ -233,7 +241,16 @@ class _Export(Interpreter[_Operand]):
         layer = dataclasses.replace(
             layer, beta=tuple(np.where(deferred != 0, 0.0, beta).tolist()),
             gamma=tuple(np.where(gamma == 0, SMALLEST_GAIN, gamma).tolist()))
-        return dataclasses.replace(self._nonlinear(layer, x), deferred=deferred)
+        x = dataclasses.replace(self._nonlinear(layer, x), deferred=deferred)
+        return self._with_deferred(x) if layer.name in self.streams else x
+
+    def _with_deferred(self, x: _Operand) -> _Operand:
+        """Add what a stream's channels lack, since no linear layer follows that could."""
+        if not x.deferred.any():
+            return dataclasses.replace(x, deferred=None)
+        constant = self._operand(f"{x.name}.beta", np.rint(x.deferred / float(x.scale[0])), S16,
+                                 x.scale)
+        return self._structural(f"{x.name}.add_beta", "add", [x, constant])
 
     def softmax(self, operation: Softmax, x: _Operand) -> _Operand:
         """Softmax and its requantizer."""
@@ -246,7 +263,40 @@ class _Export(Interpreter[_Operand]):
     def product(self, operation: Product, a: _Operand, b: _Operand) -> _Operand:
         """Product of two values and its requantizer; the factor is part of the scale."""
         x = self._product(operation.name, a, b, Fraction(operation.factor), operation.transposed)
+        return self._settle(operation, x)
+
+    def position_bias(self, operation: PositionBias, x: _Operand) -> _Operand:
+        """Constant that is added to the accumulators of the scores."""
+        codes = np.rint(_array(operation.bias()) / float(x.scale[0]))
+        return self._settle(operation, self._add_to_accumulators(operation, x, codes))
+
+    def mask(self, operation: Mask, x: _Operand) -> _Operand:
+        """Constant that takes what must not count to the lowest code.
+
+        `_input_scale` keeps that code far enough below the others.
+        """
+        forbidden = ~operation.allowed.numpy()[:, np.newaxis]
+        x = self._add_to_accumulators(operation, x, np.where(forbidden, S32.lo, 0))
+        (target,), fmt = self._target(operation.name)
+        if float(x.scale[0] / target) * (S32.hi / 2) < -fmt.lo:
+            raise UserError(f"{operation.name}: scale of the scores {float(x.scale[0]):.3g} must "
+                            f"be larger beside {float(target):.3g} for a mask to saturate")
+        return self._settle(operation, x)
+
+    def _settle(self, operation: Operation, x: _Operand) -> _Operand:
+        """Requantize accumulators, unless the next operation adds to them."""
+        readers = self.graph.readers(operation.name)
+        if any(isinstance(reader, (PositionBias, Mask)) for reader in readers):
+            return x
         return self._requantize(x, *self._target(operation.name))
+
+    def _add_to_accumulators(self, operation: Operation, x: _Operand,
+                             codes: np.ndarray) -> _Operand:
+        try:
+            constant = self._operand(f"{operation.name}.constant", codes, S32, x.scale)
+        except WidthError as error:
+            raise UserError(str(error)) from None
+        return self._structural(operation.name, "add", [x, constant])
 
     def add(self, operation: Add, a: _Operand, b: _Operand) -> _Operand:
         """Saturating sum of one scale."""
@@ -258,13 +308,35 @@ class _Export(Interpreter[_Operand]):
 
     def move(self, operation: Move, x: _Operand) -> _Operand:
         """Move of codes; a part of the channels may have a scale of its own."""
-        scale = x.scale
+        scale, attributes = x.scale, operation.attributes
         if operation.operation == "heads" and len(scale) > 1:
-            count, part = operation.attributes["parts"], operation.attributes["part"]
-            share = len(scale) // count
-            scale = _one_if_equal(scale[part * share:(part + 1) * share])
-        return self._structural(operation.name, operation.operation, [x], operation.attributes,
-                                scale)
+            share = len(scale) // attributes["parts"]
+            start = attributes["part"] * share
+            scale = _one_if_equal(scale[start:start + share])
+        moved = self._structural(operation.name, operation.operation, [x], attributes, scale)
+        if x.deferred is None:
+            return moved
+        # Channels stay together in every move of normalised tokens.
+        copies = self.values[moved.name].shape[-1] // len(x.deferred)
+        return dataclasses.replace(moved, deferred=np.tile(x.deferred, copies))
+
+    def pad(self, operation: Pad, x: _Operand) -> _Operand:
+        """Codes of zero; where channels lack something, of what it takes to make zero of it."""
+        value = self.values[x.name]
+        zero = np.zeros(value.shape[-1]) if x.deferred is None else -x.deferred
+        codes = saturate(np.rint(zero / float(x.scale[0])).astype(np.int64), value.format)
+        fill = self._operand(f"{operation.name}.fill", codes, value.format, x.scale)
+        padded = self._structural(operation.name, "pad", [x, fill],
+                                  {"rows": operation.rows, "columns": operation.columns})
+        return dataclasses.replace(padded, deferred=x.deferred)
+
+    def average(self, operation: Average, x: _Operand) -> _Operand:
+        """Sum of the codes, whose scale is that of the mean divided by their number."""
+        *tokens, _ = self.values[x.name].shape
+        scale = tuple(s / math.prod(tokens) for s in x.scale)
+        total = self._structural(operation.name, "total", [x], scale=scale)
+        mean = self._requantize(total, *self._target(operation.name))
+        return dataclasses.replace(mean, deferred=x.deferred)
 
     def _stream_scale(self, names: Sequence[str]) -> Fraction:
         """Return the one scale of some values, constants excepted, which are no larger."""
@@ -296,17 +368,30 @@ class _Export(Interpreter[_Operand]):
         entry, spec = candidate(name).unit, self.specs[name]
         parameters = {"gamma": layer.gamma, "beta": layer.beta} if layer.gamma else {}
         scales, fmt = self._target(layer.name)
+        # A merged requantizer gives s8 codes; what must be wider than that is scaled up again.
+        merged = scales[0] if fmt == S8 else self.calibration.scale(layer.name)
         try:
             constants, scale = entry.golden.export(spec, x.scale[0], self._codes(layer, x),
-                                                   scales[0], **parameters)
+                                                   merged, **parameters)
         except ValueError as error:
             raise UserError(f"{layer.name}: {error}") from None
         scale = tuple(scale) if isinstance(scale, Sequence) else (scale,)
         x = self._unit(layer.name, entry.name, spec, [x], constants, scale)
         fits = fmt.lo <= spec.out_format.lo and spec.out_format.hi <= fmt.hi
-        if spec.merges_requantizer or spec.operand != "linear" or fits:
+        if spec.operand != "linear" or (fmt == S8 and (spec.merges_requantizer or fits)):
             return x
-        return self._requantize(x, scales, fmt)
+        return self._requantize(self._widen(x, scales[0]), scales, fmt)
+
+    def _widen(self, x: _Operand, scale: Fraction) -> _Operand:
+        """Put bits below s8 codes until their scale is not above another.
+
+        A requantizer scales down, or up by less than two.
+        """
+        if self.values[x.name].format != S8 or abs(x.scale[0]) <= scale:
+            return x
+        bits = min(8, math.ceil(math.log2(abs(x.scale[0]) / scale)))
+        return self._structural(f"{x.name}.widen", "widen", [x], {"bits": bits},
+                                tuple(s / (1 << bits) for s in x.scale))
 
     def _codes(self, layer: FloatLayer, x: _Operand) -> np.ndarray:
         """Return what calibration saw of a layer's input, as the integer network codes it."""
@@ -322,7 +407,7 @@ class _Export(Interpreter[_Operand]):
         """
         name = self.methods[layer.name]
         golden, spec = candidate(name).unit.golden, self.specs[name]
-        scale = self.calibration.scale(layer.source)
+        scale = self._calibrated_input_scale(layer)
         for _ in range(64):
             fitted = golden.fit_scale(spec, scale)
             try:
@@ -333,6 +418,20 @@ class _Export(Interpreter[_Operand]):
             else:
                 return fitted
         raise UserError(f"{layer.name}: {refusal}")
+
+    def _calibrated_input_scale(self, layer: FloatLayer) -> Fraction:
+        """Return the scale that calibration asks for.
+
+        Of masked scores, those that count decide it; it is coarser only if the lowest code would
+        lie less than `MASK_GAP` below the largest score of some row.
+        """
+        operation = self.graph.operation(layer.source)
+        if not isinstance(operation, Mask):
+            return self.calibration.scale(layer.source)
+        scale = self.calibration.scale(operation.inputs[0])
+        largest = float(self.calibration.samples[layer.source].max(axis=-1).min())
+        needed = (MASK_GAP - largest) / -S8.lo
+        return scale if scale >= needed else round_scale(needed)
 
     def _affine(self, name: str, x: _Operand, weight: np.ndarray, bias: np.ndarray) -> _Operand:
         """Matrix multiplication by s8 weights, bias and requantizer.

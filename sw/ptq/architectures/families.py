@@ -1,19 +1,58 @@
-"""Which description a timm network takes."""
+"""Which networks of timm are described, and by what."""
 
+import dataclasses
 from collections.abc import Callable
 
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from vitrtl.sw.ptq.architectures import vit
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.ptq.architectures import swin, vit
 from vitrtl.sw.ptq.architectures.graph import Graph
 
-__all__ = ["DESCRIPTIONS", "describe"]
+__all__ = ["FAMILIES", "Family", "check_structure", "describe"]
 
-DESCRIPTIONS: dict[type[nn.Module], Callable[..., Graph]] = {VisionTransformer: vit.describe}
-"""Description of each class of timm."""
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Family:
+    """What describes the networks of one class of timm.
+
+    Parameters
+    ----------
+    describe : `describe(module) -> graph`.
+    check : `check(module) -> refusals`: what of it cannot be described, in words.
+    """
+
+    describe: Callable[..., Graph]
+    check: Callable[..., list[str]]
+
+
+FAMILIES: dict[type[nn.Module], Family] = {
+    VisionTransformer: Family(vit.describe, vit.check),
+    VisionTransformerDistilled: Family(vit.describe, vit.check),
+    SwinTransformer: Family(swin.describe, swin.check),
+}
+"""By class: a subclass may have a forward pass of its own."""
 
 
 def describe(module: nn.Module) -> Graph:
     """Return the graph of a network, which refers to its parameters as they are now."""
-    return DESCRIPTIONS[type(module)](module)
+    return FAMILIES[type(module)].describe(module)
+
+
+def check_structure(name: str, module: nn.Module) -> None:
+    """Refuse what the integer network cannot express, naming it.
+
+    Raises
+    ------
+    UserError
+        Naming the first thing that no description covers.
+    """
+    if type(module) not in FAMILIES:
+        known = ", ".join(family.__name__ for family in FAMILIES)
+        raise UserError(f"model must be one of timm's {known}, but {name} is a "
+                        f"{type(module).__name__}")
+    if wrong := FAMILIES[type(module)].check(module):
+        raise UserError(f"{name} has {wrong[0]}, which the integer network cannot express")

@@ -8,14 +8,18 @@ from vitrtl.sw import structure
 from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.ptq.architectures.operations import (
     Add,
+    Average,
     Concat,
     Constant,
     Gelu,
     Linear,
+    Mask,
     Move,
     Norm,
     Operation,
+    Pad,
     PatchEmbed,
+    PositionBias,
     Product,
     Softmax,
 )
@@ -80,14 +84,14 @@ class Graph:
         """Return the groups of values that must have one scale.
 
         These are the values that are added or put beside each other, and whatever a LayerNorm
-        reads; moves excepted, which keep the scale that they find.
+        reads; moves and padding excepted, which keep the scale that they find.
         """
         group: dict[str, list[str]] = {}
 
         def join(names: list[str]) -> None:
             together: list[str] = []
             for name in names:
-                while isinstance(operation := self._operations[name], Move):
+                while isinstance(operation := self._operations[name], (Move, Pad)):
                     (name,) = operation.inputs
                 if name not in together:
                     together += [n for n in group.get(name, [name]) if n not in together]
@@ -156,6 +160,14 @@ class Interpreter(abc.ABC, Generic[V]):
         """Interpret a product of two values."""
 
     @abc.abstractmethod
+    def position_bias(self, operation: PositionBias, x: V) -> V:
+        """Interpret what scores gain by their places."""
+
+    @abc.abstractmethod
+    def mask(self, operation: Mask, x: V) -> V:
+        """Interpret which scores count."""
+
+    @abc.abstractmethod
     def add(self, operation: Add, a: V, b: V) -> V:
         """Interpret a sum."""
 
@@ -166,6 +178,14 @@ class Interpreter(abc.ABC, Generic[V]):
     @abc.abstractmethod
     def move(self, operation: Move, x: V) -> V:
         """Interpret a move."""
+
+    @abc.abstractmethod
+    def pad(self, operation: Pad, x: V) -> V:
+        """Interpret zeros around a grid."""
+
+    @abc.abstractmethod
+    def average(self, operation: Average, x: V) -> V:
+        """Interpret the mean of all tokens."""
 
 
 @dataclasses.dataclass
@@ -202,6 +222,12 @@ class _Shapes(Interpreter[Shape]):
     def product(self, operation: Product, a: Shape, b: Shape) -> Shape:
         return self._is(operation, (*a[:-1], b[-2 if operation.transposed else -1]))
 
+    def position_bias(self, operation: PositionBias, x: Shape) -> Shape:
+        return self._is(operation, x)
+
+    def mask(self, operation: Mask, x: Shape) -> Shape:
+        return self._is(operation, x)
+
     def add(self, operation: Add, a: Shape, b: Shape) -> Shape:
         return self._is(operation, a)
 
@@ -211,3 +237,9 @@ class _Shapes(Interpreter[Shape]):
     def move(self, operation: Move, x: Shape) -> Shape:
         rule = structure.OPERATIONS[operation.operation].result
         return self._is(operation, rule([(Format(8, True), x)], operation.attributes)[1])
+
+    def pad(self, operation: Pad, x: Shape) -> Shape:
+        return self._is(operation, (operation.rows, operation.columns, x[-1]))
+
+    def average(self, operation: Average, x: Shape) -> Shape:
+        return self._is(operation, (1, x[-1]))

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-__all__ = ["Add", "Concat", "Constant", "Gelu", "Linear", "Move", "Norm", "Operation",
-           "PatchEmbed", "Product", "Softmax"]
+__all__ = ["Add", "Average", "Concat", "Constant", "Gelu", "Linear", "Mask", "Move", "Norm",
+           "Operation", "Pad", "PatchEmbed", "PositionBias", "Product", "Softmax"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -70,8 +70,8 @@ class Linear(Operation):
 
     Parameters
     ----------
-    modules : with the weights; of several, each takes an equal share of the input channels in
-        turn, and their results are added.
+    modules : with the weights; of several, each takes its share of the input channels in turn,
+        and their results are added.
     gain : factor of each output channel, or of all: the LayerScale that follows.
     parts : names of the values that equal shares of the output channels become, where each has a
         range of its own (queries, keys and values); none for a single value.
@@ -149,6 +149,40 @@ class Product(Operation):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class PositionBias(Operation):
+    """Attention scores plus what their head has learnt for the distance of query and key.
+
+    Parameters
+    ----------
+    table : (distances, heads), the learnt numbers.
+    index : (queries, keys), which of the distances.
+    """
+
+    method = "position_bias"
+
+    table: nn.Parameter
+    index: torch.Tensor
+
+    def bias(self) -> torch.Tensor:
+        """Return what is added; gradients pass.  Shape: (heads, queries, keys)."""
+        return self.table[self.index.flatten()].reshape(*self.index.shape, -1).permute(2, 0, 1)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Mask(Operation):
+    """Attention scores of which some must not count.
+
+    Parameters
+    ----------
+    allowed : (windows, queries, keys), which of them count.
+    """
+
+    method = "mask"
+
+    allowed: torch.Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Add(Operation):
     """Sum of two values of one shape: what a stream gains."""
 
@@ -176,3 +210,25 @@ class Move(Operation):
 
     operation: str
     attributes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Pad(Operation):
+    """Zeros after the last row and the last column of a grid of tokens.
+
+    Parameters
+    ----------
+    rows, columns : of the result.
+    """
+
+    method = "pad"
+
+    rows: int
+    columns: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Average(Operation):
+    """Mean of all tokens, as one token."""
+
+    method = "average"
