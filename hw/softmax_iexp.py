@@ -31,8 +31,8 @@ class IexpSoftmax(RowSoftmax):
         below = Signal(unsigned(spec.magnitude_width))
         m.d.comb += below.eq(-distance)
         quotient = pipe.multiply(below, config.scalar("reciprocal")) >> spec.reciprocal_shift
-        q = Signal(range(17))
-        m.d.comb += q.eq(Mux(quotient >= 16, 16, quotient))
+        beyond = quotient[4:].any()
+        q = Cat(Mux(beyond, 0, quotient[:4]), beyond)
         product = pipe.multiply(q, i0)
         remainder = Signal(unsigned(spec.i0_width))
         m.d.comb += remainder.eq(pipe.reg(below, 4) - product)
