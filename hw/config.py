@@ -1,5 +1,8 @@
 """Run-time constants of a unit: the registers and memories behind its configuration stream."""
 
+import functools
+import operator
+
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 
@@ -22,21 +25,31 @@ class ConfigBank:
     spec : whose registers they are.
     port : the configuration stream, seen from the unit.
     idle : high while no row is in flight.
+    staged : a word takes two cycles, the first of which finds out where it goes. It keeps the way
+        from `idle` to the memories of several lanes out of one cycle.
     """
 
-    def __init__(self, m: Module, spec: Spec, port: wiring.PureInterface, idle: Value) -> None:
+    def __init__(self, m: Module, spec: Spec, port: wiring.PureInterface, idle: Value,
+                 staged: bool = False) -> None:
         self.m = m
         self.spec = spec
         self.port = port
-        self.write = Signal(name="config_write")
+        self._staged = staged
         self._registers = {r.name: r for r in spec.registers}
-        m.d.comb += [port.ready.eq(idle), self.write.eq(port.valid & port.ready)]
+        self._write = Signal(name="config_write")
+        if not staged:
+            m.d.comb += [port.ready.eq(idle), self._write.eq(port.valid & port.ready)]
+            return
+        # No row begins while a word waits: what was idle a cycle ago still is.
+        may_write, ready = Signal(), Signal()
+        m.d.sync += [may_write.eq(port.valid & idle), ready.eq(self._write)]
+        m.d.comb += [self._write.eq(port.valid & may_write & ~ready), port.ready.eq(ready)]
 
     def scalar(self, name: str) -> Signal:
         """Return a register of one word."""
         register = self._registers[name]
         value = Signal(shape_of(register.format), name=f"config_{name}")
-        with self.m.If(self.write & (self.port.payload.address == register.address)):
+        with self.m.If(self._writes(self.port.payload.address == register.address)):
             self.m.d.sync += value.eq(self.port.payload.data)
         return value
 
@@ -66,8 +79,17 @@ class ConfigBank:
         hit = address[span_bits:] == register.address >> span_bits
         store = BlockMemory(register.format.width, -(-register.depth // lanes))
         self.m.d.comb += [
-            store.w_en.eq(self.write & hit & (address[:lane_bits] == lane)),
+            store.w_en.eq(self._writes(hit, address[:lane_bits] == lane)),
             store.w_addr.eq(address[lane_bits:span_bits]),
             store.w_data.eq(self.port.payload.data),
         ]
         return store
+
+    def _writes(self, *hits: Value) -> Value:
+        """Return whether the port's word is written in this cycle to the place of all `hits`."""
+        strobe = functools.reduce(operator.and_, hits, self._write)
+        if not self._staged:
+            return strobe
+        staged = Signal()
+        self.m.d.sync += staged.eq(strobe)
+        return staged

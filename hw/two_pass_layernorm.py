@@ -96,7 +96,7 @@ class TwoPassLayerNorm(wiring.Component, ABC):
         # Stage 1: take rows; add and count their elements. The sign bits are inverted, which adds
         # half of the range to every element, and so to the mean, and takes the signs away.
         intake = RowIntake(m, spec, self)
-        config = ConfigBank(m, spec, self.c, intake.idle)
+        config = ConfigBank(m, spec, self.c, intake.idle, staged=spec.lanes > 1)
         run = Pipeline(m, Const(1))
         elements = [run.reg(Mux(keep, _offset(x), 0))
                     for keep, x in zip(intake.keep, self.i.payload.data, strict=True)]
