@@ -2,7 +2,8 @@
 
 from amaranth.hdl import Array, Cat, Const, Mux, Value
 
-from vitrtl.hw.layernorm_ptf import PtfLayerNorm, saturate
+from vitrtl.hw.layernorm_ptf import PtfLayerNorm
+from vitrtl.hw.operand_affine import saturate
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.sw.golden.layernorm_ailn import SQUARES
 from vitrtl.sw.golden.ptf import Z_FORMAT

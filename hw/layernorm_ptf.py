@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.one_pass_layernorm import OnePassLayerNorm
+from vitrtl.hw.operand_affine import AFFINE_STAGES, operand_affine, saturate
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.row import RowIntake
 from vitrtl.hw.row_statistics import ReciprocalRoot
@@ -14,7 +15,7 @@ from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.golden.ptf import BIAS_FRACTION, CODE_FORMAT, Z_FORMAT
 
-__all__ = ["GATES", "PtfLayerNorm", "saturate"]
+__all__ = ["GATES", "PtfLayerNorm"]
 
 
 class PtfLayerNorm(OnePassLayerNorm):
@@ -79,18 +80,9 @@ class PtfLayerNorm(OnePassLayerNorm):
         # Stages 2 to 4: normalised value, and what narrowing it takes.
         z = self.narrow(pipe, pipe.multiply_wide(deviation, factor) >> 15)
         # Stages 5 and 6: times gamma. Stage 7: plus beta. Stage 8: round.
-        multiplier = constant("multiplier", self.OUT_STAGES - 4)
-        product = pipe.multiply(z, multiplier) >> self.spec.multiplier_shift - BIAS_FRACTION
-        total = pipe.reg(product + constant("bias", self.OUT_STAGES - 2))
-        return pipe.reg(saturate(total >> BIAS_FRACTION, self.spec.out_format))
-
-
-def saturate(value: Value, fmt: Format) -> Value:
-    """Return a signed value clamped to a narrower signed format."""
-    sign = value[-1]
-    fits = (value[fmt.width - 1:-1] == sign.replicate(len(value) - fmt.width))
-    ends = Mux(sign, fmt.lo, fmt.hi)
-    return Mux(fits, value[:fmt.width].as_signed(), ends)[:fmt.width].as_signed()
+        return operand_affine(pipe, z, constant("multiplier", self.OUT_STAGES - AFFINE_STAGES),
+                              constant("bias", self.OUT_STAGES - AFFINE_STAGES + 2),
+                              self.spec.multiplier_shift, BIAS_FRACTION)
 
 
 GATES = PtfLayerNorm

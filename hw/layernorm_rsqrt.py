@@ -5,12 +5,20 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.config import ConfigBank
+from vitrtl.hw.operand_affine import AFFINE_STAGES, operand_affine
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.row import RowEmit, RowIntake
-from vitrtl.hw.row_statistics import RowSums, element_terms, row_sums
+from vitrtl.hw.row_statistics import (
+    SQUARE_STAGES,
+    RowSums,
+    element_terms,
+    row_sums,
+)
+from vitrtl.hw.running_sums import sum_stages
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.layernorm_rsqrt import (
+    BIAS_FRACTION,
     CURVE,
     CURVE_PLACES,
     MANTISSA_FORMAT,
@@ -28,6 +36,8 @@ WORD = OPERAND_WIDTH - 1
 
 class RsqrtLayerNorm(wiring.Component):
     """`o = (C*i - T) / sqrt(C*Q - T**2) + bias`, in one pass over the row.
+
+    If the requantizer is merged, `o = saturate(round(z * multiplier + bias))` of that fraction z.
 
     The row is read twice in all: once as it comes, for its sums, and once as it leaves. What runs
     once a row is the spread and its leading bits; their root, a parabola, is part of the data
@@ -47,20 +57,21 @@ class RsqrtLayerNorm(wiring.Component):
     One beat per cycle, sustained from row to row, for rows no shorter than the spread takes.
     """
 
-    OUT_STAGES = 8
+    NORMALISED_STAGES = 7
+    """Stages from the buffer to the normalised value."""
 
     def __init__(self, spec: RsqrtSpec) -> None:
         self.spec = spec
+        self._out_stages = self.NORMALISED_STAGES + (AFFINE_STAGES if spec.merged else 1)
         self._normaliser = SpreadNormaliser(spec)
         super().__init__(vector_signature(spec))
 
     @property
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
-        tree = (self.spec.lanes - 1).bit_length()
         once = self._normaliser.cycles
-        return Timing(latency_fixed=3 + tree + once + self.OUT_STAGES, latency_per_beat=1,
-                      interval_min=once)
+        return Timing(latency_fixed=SQUARE_STAGES + sum_stages(self.spec.lanes) + once
+                      + self._out_stages, latency_per_beat=1, interval_min=once)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -69,7 +80,7 @@ class RsqrtLayerNorm(wiring.Component):
 
         # Take rows; add elements and their squares.
         intake = RowIntake(m, spec, self, slack=self.timing.latency_fixed)
-        config = ConfigBank(m, spec, self.c, intake.idle)
+        config = ConfigBank(m, spec, self.c, intake.idle, staged=spec.lanes > 1)
         run = Pipeline(m, Const(1))
         terms = element_terms(run, intake, self.i.payload.data)
         take_sums = Signal()
@@ -93,7 +104,12 @@ class RsqrtLayerNorm(wiring.Component):
         root = self._root(pipe, row.mantissa)
         # Doubled for a mantissa from the lower place.
         weight = Mux(pipe.reg(row.low, 5), Cat(Const(0, 1), root), root)
-        biases = emit.channel_words(config, "bias", self.OUT_STAGES - 1)
+        stage = self.NORMALISED_STAGES
+        if spec.merged:
+            multipliers = emit.channel_words(config, "multiplier", stage)
+            biases = emit.channel_words(config, "bias", stage + 2)
+        else:
+            biases = emit.channel_words(config, "bias", stage)
 
         def lane(index: int) -> Value:
             # Stages 1 to 3: the element times the row's length, shifted. Stage 4: deviation.
@@ -101,14 +117,19 @@ class RsqrtLayerNorm(wiring.Component):
             weighed = pipe.multiply_wide(element, row.gain)
             deviation = Signal(signed(OPERAND_WIDTH))
             m.d.comb += deviation.eq((weighed >> spec.dropped) - offset)
-            # Stages 6 and 7: product. Stage 8: bias.
+            # Stages 6 and 7: product. Stage 8: bias; or stages 8 to 11: gamma, beta, requantizer.
             product = pipe.multiply(pipe.reg(deviation, 2), weight)
+            if spec.merged:
+                z = (product >> ROOT_FORMAT.width)[:OPERAND_WIDTH].as_signed()
+                return operand_affine(pipe, z, multipliers[index].as_signed(),
+                                      biases[index].as_signed(), spec.multiplier_shift,
+                                      BIAS_FRACTION)
             z = (product >> (ROOT_FORMAT.width - 1))[:OPERAND_WIDTH + 1].as_signed()
             result = Signal(shape_of(spec.out_format))
             m.d.comb += result.eq(z + biases[index].as_signed())
             return pipe.reg(result)
 
-        emit.finish(self.OUT_STAGES, lane)
+        emit.finish(self._out_stages, lane)
         return m
 
     @staticmethod

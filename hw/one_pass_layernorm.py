@@ -15,7 +15,13 @@ from amaranth.lib.fifo import SyncFIFO
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.row import RowEmit, RowIntake
-from vitrtl.hw.row_statistics import SQUARE_STAGES, MeanVariance, element_terms, row_sums
+from vitrtl.hw.row_statistics import (
+    SQUARE_STAGES,
+    MeanVariance,
+    element_terms,
+    row_sums,
+)
+from vitrtl.hw.running_sums import sum_stages
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.layernorm_common import LayerNormSpec
@@ -63,10 +69,10 @@ class OnePassLayerNorm(wiring.Component, ABC):
     @property
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
-        tree = (self.spec.lanes - 1).bit_length()
         once = [unit.cycles for unit in (self._mean_variance, *self._once)]
-        return Timing(latency_fixed=self.ELEMENT_STAGES + SQUARE_STAGES + tree + sum(once)
-                      + self.OUT_STAGES, latency_per_beat=1, interval_min=max(once))
+        return Timing(latency_fixed=self.ELEMENT_STAGES + SQUARE_STAGES
+                      + sum_stages(self.spec.lanes) - 1 + sum(once) + self.OUT_STAGES,
+                      latency_per_beat=1, interval_min=max(once))
 
     @abstractmethod
     def once_a_row(self) -> list[wiring.Component]:
@@ -103,7 +109,7 @@ class OnePassLayerNorm(wiring.Component, ABC):
         # Take rows; add elements and their squares.
         intake = RowIntake(m, spec, self, slack=self.timing.latency_fixed,
                            encoder_stages=self.ELEMENT_STAGES, element_format=spec.element_format)
-        config = ConfigBank(m, spec, self.c, intake.idle)
+        config = ConfigBank(m, spec, self.c, intake.idle, staged=spec.lanes > 1)
         run = Pipeline(m, Const(1))
         terms = self.terms(m, run, config, intake)
         if self.ELEMENT_STAGES:

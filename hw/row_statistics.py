@@ -7,7 +7,8 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.row import Handover, RowGate, RowIntake
+from vitrtl.hw.row import RowIntake
+from vitrtl.hw.running_sums import RunningSums
 from vitrtl.hw.stream import shape_of
 from vitrtl.sw.golden.layernorm_common import LayerNormSpec
 from vitrtl.sw.golden.reciprocal_root import (
@@ -43,7 +44,8 @@ def element_terms(pipe: Pipeline, intake: RowIntake,
 
 
 def row_sums(m: Module, spec: LayerNormSpec, run: Pipeline, intake: RowIntake,
-             terms: list[tuple[Value, Value]], take: ValueLike, counted: bool = True) -> Handover:
+             terms: list[tuple[Value, Value]], take: ValueLike,
+             counted: bool = True) -> RunningSums:
     """Add up each row as it comes in, let the next row in meanwhile, and return its `RowSums`.
 
     Parameters
@@ -56,26 +58,19 @@ def row_sums(m: Module, spec: LayerNormSpec, run: Pipeline, intake: RowIntake,
     take : the next stage takes the sums; only while they are valid.
     counted : whether elements are counted as well.
     """
-    lanes = spec.lanes
-    elements = [run.reg(element, SQUARE_STAGES) for element, _ in terms]
-    squares = [square[:2 * spec.element_format.width - 1] for _, square in terms]
-    tree = (lanes - 1).bit_length()
-    for _ in range(tree):
-        elements = [run.reg(a + b) for a, b in zip(elements[::2], elements[1::2], strict=True)]
-        squares = [run.reg(a + b) for a, b in zip(squares[::2], squares[1::2], strict=True)]
-    stages = intake.encoder_stages + SQUARE_STAGES + tree
+    columns = {
+        "total": [run.reg(element, SQUARE_STAGES) for element, _ in terms],
+        "squares": [square[:2 * spec.element_format.width - 1] for _, square in terms],
+    }
+    stages = intake.encoder_stages + SQUARE_STAGES
     valid = run.reg(intake.transfer, stages, reset_less=False)
-    adding = RowGate(m, valid, run.reg(intake.last, stages))
-    added = {"total": elements[0], "squares": squares[0]}
     if counted:
-        added["count"] = 1 if lanes == 1 else run.reg(sum(intake.keep[1:], intake.keep[0]), stages)
-    sums = Signal(RowSums(spec, counted), reset_less=True)
-    with m.If(valid):
-        for name, value in added.items():
-            m.d.sync += sums[name].eq(Mux(adding.in_row, sums[name], 0) + value)
-    ready = Handover(m, Value.cast(sums), intake.gate.starts, adding.ends, take)
-    m.d.comb += intake.may_start.eq(ready.may_start)
-    return ready
+        columns["count"] = [Const(1)] if spec.lanes == 1 else [run.reg(keep, stages)
+                                                               for keep in intake.keep]
+    sums = RunningSums(m, RowSums(spec, counted), run, columns, valid,
+                       run.reg(intake.last, stages), intake.gate.starts, take)
+    m.d.comb += intake.may_start.eq(sums.may_start)
+    return sums
 
 
 class MeanVariance(wiring.Component):

@@ -19,6 +19,15 @@ from vitrtl.sw.golden.layernorm_common import (
     deviations,
     row_mean,
 )
+from vitrtl.sw.golden.operand_affine import (
+    OPERAND_FORMAT,
+    REACH_FRACTION,
+    affine_registers,
+    affine_shift,
+    affine_words,
+    operand_affine,
+    operand_scale,
+)
 from vitrtl.sw.golden.reciprocal_root import reciprocal_root
 from vitrtl.sw.golden.unit import Register, check_range, scale_of
 
@@ -33,10 +42,6 @@ Z_FORMAT = Format(18, True)
 """Format of the normalised value, at scale `sqrt(C) * 2**-16`."""
 BIAS_FRACTION = 6
 """Bits that the bias has below the result."""
-REACH_FRACTION = 4
-"""Bits of the calibrated reach, in standard deviations, below the point."""
-DEFAULT_REACH = 4
-"""Standard deviations that the result covers without calibration."""
 DEFAULT_RANGE = 8
 """What the codes cover, in the input's unit, without calibration."""
 
@@ -61,7 +66,7 @@ class PtfSpec(LayerNormSpec):
 
     @property
     def out_format(self) -> Format:
-        return Format(8, True)
+        return OPERAND_FORMAT
 
     @property
     def element_format(self) -> Format:
@@ -80,11 +85,8 @@ class PtfSpec(LayerNormSpec):
 
     @property
     def multiplier_shift(self) -> int:
-        """Places dropped from the product with a channel's multiplier and from the bias.
-
-        A multiplier of 18 bits then reaches a gamma of 128 output codes at the longest row.
-        """
-        return 26 - ((self.longest_row - 1).bit_length() + 1) // 2
+        """Places dropped from the product with a channel's multiplier and from the bias."""
+        return affine_shift(self.longest_row)
 
     @property
     def registers(self) -> tuple[Register, ...]:
@@ -92,12 +94,7 @@ class PtfSpec(LayerNormSpec):
         return (
             Register(name="alpha", format=ALPHA_FORMAT, address=0, depth=self.longest_row,
                      doc="power-of-two factor of the channel's code"),
-            Register(name="multiplier", format=Format(18, True), address=span,
-                     depth=self.longest_row,
-                     doc="gamma over the output scale, at the scale of the normalised value"),
-            Register(name="bias", format=Format(18, True), address=2 * span,
-                     depth=self.longest_row,
-                     doc="beta over the output scale, in 1/64, and a half for the rounding"),
+            *affine_registers(self.longest_row, span, BIAS_FRACTION),
             Register(name="base", format=Format(max(self.largest_base.bit_length(), 1), False),
                      address=3 * span, doc="shift of the layer"),
         )
@@ -154,26 +151,15 @@ def derive(spec: PtfSpec, in_scale: Fraction, gamma: Sequence[float], beta: Sequ
         raise ValueError(f"alpha must have the {len(pairs)} channels of gamma, not {len(alpha)}")
     if not 0 <= base <= spec.largest_base:
         raise ValueError(f"base must be 0..{spec.largest_base}, not {base}")
-    if out_scale is None:
-        reach = [DEFAULT_REACH << REACH_FRACTION] * len(pairs) if reach is None else reach
-        largest = max(abs(g) * int(r) / (1 << REACH_FRACTION) + abs(b)
-                      for (g, b), r in zip(pairs, reach, strict=True))
-        out_scale = largest / CODE_FORMAT.hi or Fraction(1)
-    out_scale = scale_of(out_scale, "output scale")
-
+    out_scale = operand_scale(pairs, reach, out_scale)
     z_scale = Fraction(isqrt(len(pairs) << 60), 1 << 46)
-    formats = {register.name: register.format for register in spec.registers}
-    words: dict[str, list[int]] = {"multiplier": [], "bias": []}
-    for channel, (g, b) in enumerate(pairs):
-        for name, value in (
-                ("multiplier", round(g / out_scale * z_scale * (1 << spec.multiplier_shift))),
-                ("bias", round((b / out_scale + Fraction(1, 2)) * (1 << BIAS_FRACTION)))):
-            if not formats[name].lo <= value <= formats[name].hi:
-                raise ValueError(f"the {name} of channel {channel} must fit {formats[name]}, not "
-                                 f"{value}; the output scale of {float(out_scale)} is too small")
-            words[name].append(value)
-    return PtfConstants(alpha=require(np.array(alpha, np.int64), ALPHA_FORMAT, "alpha"), base=base,
-                        **{name: np.array(w, np.int64) for name, w in words.items()}), out_scale
+    return PtfConstants(
+        alpha=require(np.array(alpha, np.int64), ALPHA_FORMAT, "alpha"), base=base,
+        multiplier=affine_words("multiplier", [
+            g / out_scale * z_scale * (1 << spec.multiplier_shift) for g, _ in pairs], out_scale),
+        bias=affine_words("bias", [
+            (b / out_scale + Fraction(1, 2)) * (1 << BIAS_FRACTION) for _, b in pairs], out_scale),
+    ), out_scale
 
 
 def calibrate(spec: PtfSpec, in_scale: Fraction, codes: np.ndarray) -> dict[str, Any]:
@@ -219,9 +205,8 @@ def normalised(q: np.ndarray, squares: np.ndarray, spec: PtfSpec,
 
 def affine(z: np.ndarray, spec: PtfSpec, constants: PtfConstants) -> np.ndarray:
     """Return the s8 result: times the channel's multiplier, plus its bias, saturated."""
-    z = require(z, Z_FORMAT, "normalised value")
-    product = z * constants.multiplier >> spec.multiplier_shift - BIAS_FRACTION
-    return saturate((product + constants.bias) >> BIAS_FRACTION, spec.out_format)
+    return operand_affine(require(z, Z_FORMAT, "normalised value"), constants.multiplier,
+                          constants.bias, spec.multiplier_shift, BIAS_FRACTION)
 
 
 def _codes(x: np.ndarray, shift: np.ndarray | int) -> np.ndarray:

@@ -8,8 +8,10 @@ import pytest
 from vitrtl.sw import reference
 from vitrtl.sw.accuracy.rows import affine, layernorm_rows, quantized
 from vitrtl.sw.catalog import unit
-from vitrtl.sw.golden.layernorm_rsqrt import CURVE, GOLDEN, reciprocal_root
+from vitrtl.sw.golden.layernorm_rsqrt import BIAS_FRACTION, CURVE, GOLDEN, reciprocal_root
+from vitrtl.sw.golden.operand_affine import operand_affine
 
+MERGED = GOLDEN.variants["s8 operand"]
 FIELDS = [(16, 256), (16, 4096), (8, 192), (4, 5), (16, 1)]
 
 
@@ -130,3 +132,86 @@ def test_rows_of_another_length_are_refused():
     with pytest.raises(ValueError, match="^row length must be the 3 channels of the constants, "
                                          "not 2$"):
         GOLDEN.function(np.array([[1, 2]]), GOLDEN.spec(), constants)
+
+
+def merged(rows: np.ndarray, gamma: np.ndarray, beta: np.ndarray, **fields: int):
+    """Return spec, constants, output scale and codes with the requantizer merged."""
+    spec = GOLDEN.spec(merged=True, **fields)
+    constants, scale = GOLDEN.export(spec, Fraction("0.05"), rows, gamma=gamma.tolist(),
+                                     beta=beta.tolist())
+    return spec, constants, scale, GOLDEN.function(rows, spec, constants)
+
+
+@pytest.mark.parametrize(("width", "longest"), FIELDS)
+@pytest.mark.parametrize("length", [1, 5, 64, 192])
+def test_a_merged_requantizer_is_its_formula(length, width, longest):
+    length = min(length, longest)
+    gamma, beta = affine(length)
+    rows = rows_of(length, width)
+    spec, constants, _, found = merged(rows, gamma, beta, in_width=width, longest_row=longest)
+    range_bits = next(k for k in range(7) if 4**k >= longest)
+    assert spec.multiplier_shift == 26 - range_bits
+    for row, codes in zip(rows.tolist(), found.tolist(), strict=True):
+        z = formula(row, [0] * length, width, longest)
+        assert codes == [
+            min(max((v // 2 * m // 2 ** (18 - range_bits) + b) // 256, -128), 127)
+            for v, m, b in zip(z, constants.multiplier.tolist(), constants.bias.tolist(),
+                               strict=True)]
+
+
+@pytest.mark.parametrize(("width", "longest"), FIELDS)
+def test_a_merged_requantizer_adds_half_a_step_of_its_result(width, longest):
+    rows = rows_of(min(longest, 1000), width)
+    gamma, beta = affine(rows.shape[-1])
+    gamma[::3] *= -1
+    spec, _, scale, codes = merged(rows, gamma, beta, in_width=width, longest_row=longest)
+    step, z = float(scale), reference.layernorm(rows.astype(float), 1, 0)
+    own = np.abs(gamma) * (np.abs(z) / 7000 + 6 * 2.0**-spec.fraction_bits)
+    last_places = step * (np.abs(z) / 2000 + 1 / 256)
+    inside = np.abs(codes) < 127
+    error = np.abs(codes * step - (gamma * z + beta))
+    assert (error <= step / 2 + own + last_places)[inside].all()
+    assert inside.mean() > 0.9
+
+
+@pytest.mark.parametrize(("gamma", "beta", "scale"), [
+    (1.0, 0.0, "0.03"), (-0.7, 0.4, "0.01"), (2.5, -12.0, "0.025"), (0.0, 0.3, "0.02"),
+    (1.27, 0.0, "0.01")])
+def test_the_product_rounds_every_normalised_value(gamma, beta, scale):
+    constants, found_scale = GOLDEN.derive(MERGED, "0.05", gamma=[gamma], beta=[beta],
+                                           out_scale=Fraction(scale))
+    assert found_scale == Fraction(scale)
+    z = np.arange(-2**16 - 32, 2**16 + 32)
+    codes = operand_affine(z, constants.multiplier, constants.bias, MERGED.multiplier_shift,
+                           BIAS_FRACTION)
+    # Half a place is what z lost on average.
+    real = gamma * (z + 0.5) / 2.0 ** (MERGED.fraction_bits - 1) + beta
+    wanted = np.clip(real / float(found_scale), -128, 127)
+    assert np.abs(codes - wanted).max() <= 0.5 + 16 / 2000 + 1 / 256
+    assert (np.diff(codes) * np.sign(gamma) >= 0).all()
+
+
+@pytest.mark.parametrize("scale", ["0.01", "0.0321", "0.05", "0.137", "0.25"])
+@pytest.mark.parametrize("length", [17, 65, 197, 577])
+def test_merged_it_errs_by_half_a_step_and_its_own_error(length, scale):
+    gamma, beta = affine(length)
+    real = np.concatenate(list(layernorm_rows(length).values()))
+    spec = GOLDEN.spec(merged=True, longest_row=max(length, 256))
+    rows = quantized(real, spec.in_format, float(scale))
+    constants, step = GOLDEN.export(spec, Fraction(scale), rows, gamma=gamma.tolist(),
+                                    beta=beta.tolist())
+    error = np.abs(GOLDEN.function(rows, spec, constants) * float(step)
+                   - reference.layernorm(rows.astype(float), gamma, beta))
+    assert error.max() <= float(step) / 2 + 0.002
+
+
+def test_only_a_merged_requantizer_takes_the_output_scale():
+    parameters = {"gamma": [1.0, 2.0], "beta": [0.0, 0.5], "out_scale": Fraction(1, 32)}
+    assert GOLDEN.export(MERGED, "0.05", **parameters)[1] == Fraction(1, 32)
+    assert GOLDEN.export(GOLDEN.spec(), "0.05", **parameters)[1] == [Fraction(1, 1 << 13),
+                                                                      Fraction(1, 1 << 12)]
+    with pytest.raises(ValueError, match="^the multiplier of channel 1 must fit s18, not 204800; "
+                                         "the output scale of 0.01 is too small$"):
+        GOLDEN.derive(MERGED, "0.05", gamma=[1.0, 2.0], beta=[0.0, 0.5], out_scale="0.01")
+    with pytest.raises(ValueError, match="^the bias of channel 0 must fit s18, not .*$"):
+        GOLDEN.derive(MERGED, "0.05", gamma=[0.01], beta=[9.0], out_scale="0.01")
