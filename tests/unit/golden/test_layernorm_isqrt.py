@@ -28,22 +28,13 @@ def normalised(rows: np.ndarray, scale: str, calibrated: bool = True) -> np.ndar
     return GOLDEN.function(rows, GOLDEN.spec(), constants) * float(scales[0])
 
 
-def rows_of(length: int, width: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(length)
-    top = 2 ** (width - 1)
-    rows = [rng.normal(rng.normal(0, d), d, (12, length)) for d in (1, 3, 30, 300, 3000, 30000)]
-    places = np.arange(length)
-    extremes = [0 * places, places % 2 * (2 * top - 1) - top, 15 * (places == 0), places == 0]
-    return np.clip(np.rint(np.concatenate([*rows, extremes])), -top, top - 1).astype(int)
-
-
 @pytest.mark.parametrize(("length", "width", "calibrated"), [
     (1, 16, False), (5, 16, False), (64, 16, False), (256, 16, False), (65, 16, True),
     (192, 8, False)])
-def test_it_is_the_published_formula(length, width, calibrated):
+def test_it_is_the_published_formula(length, width, calibrated, spread_rows):
     spec = GOLDEN.spec(in_width=width)
     rng = np.random.default_rng(1)
-    rows = rows_of(length, width)
+    rows = spread_rows(length, width)
     rows = rows[:48] if calibrated else rows
     constants, scales = GOLDEN.export(spec, "0.01", rows if calibrated else None,
                                       gamma=rng.normal(1, 0.2, length).tolist(),

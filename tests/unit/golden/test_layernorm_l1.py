@@ -1,7 +1,5 @@
 """L1 LayerNorm against the published formula in plain integers, and against float."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 
@@ -17,33 +15,18 @@ def normalised(rows: np.ndarray, scale: str = "0.01", **parameters: bool) -> np.
     return GOLDEN.function(rows, spec, constants) * float(scales[0])
 
 
-def rows_of(length: int, width: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(length)
-    top = 2 ** (width - 1)
-    rows = [rng.normal(rng.normal(0, d), d, (12, length)) for d in (1, 3, 30, 300, 3000, 30000)]
-    places = np.arange(length)
-    extremes = [0 * places, places % 2 * (2 * top - 1) - top, 15 * (places == 0), places == 0]
-    return np.clip(np.rint(np.concatenate([*rows, extremes])), -top, top - 1).astype(int)
-
-
 @pytest.mark.parametrize(("length", "width"), [(1, 16), (5, 16), (192, 16), (256, 16), (64, 8)])
-def test_it_is_the_published_formula_in_integers(length, width):
-    spec = GOLDEN.spec(in_width=width)
-    rng = np.random.default_rng(1)
-    constants, _ = GOLDEN.derive(spec, "0.01", gamma=rng.normal(1, 0.2, length).tolist(),
-                                 beta=rng.normal(0, 0.1, length).tolist())
-    rows = rows_of(length, width)
-    expected = []
-    for row in rows.tolist():
-        y = [x - round(Fraction(sum(row), length)) for x in row]
+def test_it_is_the_published_formula_in_integers(length, width, results_and_formula):
+    def scaled(y: list[int]) -> list[int]:
         factor = (2**35 - 1) // max(sum(map(abs, y)), 1)
-        expected.append([v * factor // 32 + b
-                         for v, b in zip(y, constants.bias.tolist(), strict=True)])
-    assert GOLDEN.function(rows, spec, constants).tolist() == expected
+        return [v * factor // 32 for v in y]
+
+    found, expected = results_and_formula(GOLDEN, length, width, scaled)
+    assert found == expected
 
 
-def test_it_divides_by_the_mean_absolute_deviation():
-    rows = rows_of(192)[36:72]
+def test_it_divides_by_the_mean_absolute_deviation(spread_rows):
+    rows = spread_rows(192)[36:72]
     y = rows - rows.mean(axis=-1, keepdims=True)
     published = y / np.abs(y).mean(axis=-1, keepdims=True)
     np.testing.assert_allclose(normalised(rows, gaussian=False), published, atol=0.02)

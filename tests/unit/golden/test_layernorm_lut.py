@@ -1,6 +1,5 @@
 """Table LayerNorm against its formula in plain integers, and against float."""
 
-from fractions import Fraction
 from math import isqrt
 
 import numpy as np
@@ -10,15 +9,6 @@ from vitrtl.sw import reference
 from vitrtl.sw.accuracy.rows import affine, layernorm_rows, quantized
 from vitrtl.sw.golden.layernorm_lut import GOLDEN
 from vitrtl.sw.golden.reciprocal_root import reciprocal_root
-
-
-def rows_of(length: int, width: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(length)
-    top = 2 ** (width - 1)
-    rows = [rng.normal(rng.normal(0, d), d, (12, length)) for d in (1, 3, 30, 300, 3000, 30000)]
-    places = np.arange(length)
-    extremes = [0 * places, places % 2 * (2 * top - 1) - top, 15 * (places == 0), places == 0]
-    return np.clip(np.rint(np.concatenate([*rows, extremes])), -top, top - 1).astype(int)
 
 
 def root_in_words(value: int, width: int) -> int:
@@ -49,19 +39,13 @@ def test_reciprocal_root_is_its_definition_and_within_its_error(width):
 
 
 @pytest.mark.parametrize(("length", "width"), [(1, 16), (5, 16), (192, 16), (256, 16), (64, 8)])
-def test_it_is_its_formula_in_integers(length, width):
-    spec = GOLDEN.spec(in_width=width)
-    rng = np.random.default_rng(1)
-    constants, _ = GOLDEN.derive(spec, "0.01", gamma=rng.normal(1, 0.2, length).tolist(),
-                                 beta=rng.normal(0, 0.1, length).tolist())
-    rows = rows_of(length, width)
-    expected = []
-    for row in rows.tolist():
-        y = [x - round(Fraction(sum(row), length)) for x in row]
+def test_it_is_its_formula_in_integers(length, width, results_and_formula):
+    def scaled(y: list[int]) -> list[int]:
         factor = root_in_words(sum(v * v for v in y), 2 * width - 1 + 8)
-        expected.append([(v * factor >> 1) + b
-                         for v, b in zip(y, constants.bias.tolist(), strict=True)])
-    assert GOLDEN.function(rows, spec, constants).tolist() == expected
+        return [v * factor >> 1 for v in y]
+
+    found, expected = results_and_formula(GOLDEN, length, width, scaled)
+    assert found == expected
 
 
 @pytest.mark.parametrize("length", [65, 197])
