@@ -14,7 +14,7 @@ from vitrtl.sw.fast.paths import STRUCTURAL, fast_path, fixed_matmul
 from vitrtl.sw.network import IntegerNetwork, Node
 from vitrtl.sw.storage import storage
 
-__all__ = ["Executor", "Observer"]
+__all__ = ["Executor", "Observer", "node_function"]
 
 Observer = Callable[[Node, Sequence[np.ndarray], np.ndarray], None]
 """`observe(node, inputs, output)`: called after each node with a batch of codes."""
@@ -41,7 +41,7 @@ class Executor:
         self.threads = threads or len(os.sched_getaffinity(0))
         largest = max(int(np.prod(network.values[node.output].shape)) for node in network.nodes)
         self._chunk = max(1, CHUNK_ELEMENTS // largest)
-        functions = {node.name: _function(network, node, plain) for node in network.nodes}
+        functions = {node.name: node_function(network, node, plain) for node in network.nodes}
         last = {name: node.name for node in network.nodes for name in node.inputs}
         self._steps = [
             (node, functions[node.name], storage(network.values[node.output].format),
@@ -128,8 +128,8 @@ def _rescales(node: Node) -> bool:
             and fast_path(node.op, node.spec, node.unit_constants) is not None)
 
 
-def _function(network: IntegerNetwork, node: Node,
-              plain: bool) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+def node_function(network: IntegerNetwork, node: Node,
+                  plain: bool = False) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
     """Return `inputs -> output` of one node, its constants bound."""
     if node.op not in ALL:
         function = None if plain else STRUCTURAL.get(node.op)

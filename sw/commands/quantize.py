@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from vitrtl.sw.catalog import OPERATORS, methods_of
+from vitrtl.sw.scheme_arguments import add_scheme_arguments, scheme_of
 
 HELP = "Calibrate a float network and write the integer network."
 EPILOG = """MODEL is digits_vit, whose weights are shipped, or a ViT or DeiT that timm knows."""
@@ -29,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="calibration images, from the training part (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0,
                         help="of the choice of calibration images (default: %(default)s)")
-    parser.add_argument("--observer", default="percentile", metavar="RULE",
-                        help="range of an activation: minmax, percentile or mse "
-                             "(default: %(default)s)")
+    add_scheme_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,9 +41,11 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw import assignment, network
     from vitrtl.sw.data import load
     from vitrtl.sw.errors import UserError
+    from vitrtl.sw.ptq.calibration import calibration_work
     from vitrtl.sw.ptq.models import build
     from vitrtl.sw.ptq.quantize import quantize
 
+    scheme = scheme_of(args)
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out must be a folder, but {args.out} is a file")
     operators = {operator: assignment.candidate_name(operator, getattr(args, operator))
@@ -55,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     model = build(args.model, args.checkpoint, args.pretrained)
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("calibrating", total=args.images)
+        task = progress.add_task("calibrating", total=calibration_work(scheme, args.images))
         result = quantize(model, load("digits"), count=args.images, seed=args.seed,
-                          observer=args.observer, operators=operators,
+                          scheme=scheme, operators=operators,
                           layers=chosen.layers if chosen else {},
                           progress=lambda images: progress.advance(task, images))
     network.save(result, args.out)

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitrtl.sw.scheme_arguments import SCHEME_OPTIONS, add_scheme_arguments, scheme_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,7 +20,7 @@ FOLDER gets assignment.json, sensitivity.json and .csv (all candidates), network
 (the networks compared), and network/, the integer network with the chosen methods."""
 
 DEFAULT_MODEL = "digits_vit"
-CALIBRATION = {"images": 128, "seed": 0, "observer": "percentile"}
+CALIBRATION = {"images": 128, "seed": 0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N",
                         help="of the choice of calibration images (default: "
                              f"{CALIBRATION['seed']})")
-    parser.add_argument("--observer", metavar="RULE",
-                        help="range of an activation: minmax, percentile or mse (default: "
-                             f"{CALIBRATION['observer']})")
+    add_scheme_arguments(parser)
     parser.add_argument("--target", default="ecp5-85k", metavar="TARGET",
                         help="whose costs count, a file in constraints/ (default: %(default)s)")
     parser.add_argument("--metric", default="omega", metavar="METRIC",
@@ -133,23 +133,28 @@ def _origin(args: argparse.Namespace, bar: "Callable[[str, int], Callable[[int],
     from vitrtl.sw.data import load
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.network import load as load_network
+    from vitrtl.sw.ptq.calibration import calibration_work
     from vitrtl.sw.ptq.models import build
     from vitrtl.sw.ptq.origin import Origin, origin_of
     from vitrtl.sw.ptq.quantize import resolve_methods
+    from vitrtl.sw.ptq.scheme import Scheme
 
-    given = [name for name in ("model", *CALIBRATION) if getattr(args, name) is not None]
+    given = [name for name in ("model", *CALIBRATION, *SCHEME_OPTIONS)
+             if getattr(args, name) is not None]
     if args.network is not None:
         if given:
             option = given[0].upper() if given[0] == "model" else f"--{given[0]}"
             raise UserError(f"--network says by itself what it was made from: without {option}")
         network = load_network(args.network)
-        ids = network.provenance.get("calibration_images", [])
-        return (origin_of(network, args.checkpoint, args.pretrained,
-                          bar("calibration", len(ids))), network.methods)
-    count, seed, observer = (default if getattr(args, name) is None else getattr(args, name)
-                             for name, default in CALIBRATION.items())
+        work = calibration_work(Scheme.of_provenance(network.provenance),
+                                len(network.provenance.get("calibration_images", [])))
+        return (origin_of(network, args.checkpoint, args.pretrained, bar("calibration", work)),
+                network.methods)
+    scheme = scheme_of(args)
+    count, seed = (default if getattr(args, name) is None else getattr(args, name)
+                   for name, default in CALIBRATION.items())
     model = build(args.model or DEFAULT_MODEL, args.checkpoint, args.pretrained)
     images = load("digits")
-    origin = Origin.calibrated(model, images, images.calibration(count, seed), seed, observer,
-                               bar("calibration", count))
+    origin = Origin.calibrated(model, images, images.calibration(count, seed), seed, scheme,
+                               bar("calibration", calibration_work(scheme, count)))
     return origin, resolve_methods(model, {}, {})

@@ -8,14 +8,26 @@ import numpy as np
 import torch
 
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.golden.fixed_point import Format
+from vitrtl.sw.ptq.activation_search import ActivationSearch
+from vitrtl.sw.ptq.architectures.graph import IMAGE, Graph
+from vitrtl.sw.ptq.architectures.operations import Average, Linear, Move
+from vitrtl.sw.ptq.equalization import ChannelRange, equalized, observed_values
 from vitrtl.sw.ptq.float_graph import BATCH, FloatGraph, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.observers import OBSERVERS, MagnitudeHistogram, round_scale
+from vitrtl.sw.ptq.precision import Precision
+from vitrtl.sw.ptq.scheme import Scheme
+from vitrtl.sw.ptq.weight_codes import weight_codes, weight_scales
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "calibration_work"]
 
 SAMPLE_ROWS = 512
 """Rows of a layer's input that are kept, evenly from the first batch of images."""
+SEARCH_IMAGES = 16
+"""Images, evenly from all, on which activation ranges are searched."""
+SEARCH_WORK = 16
+"""Passes of the float network that the search on an image takes the time of, about."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,19 +36,74 @@ class Calibration:
 
     Parameters
     ----------
-    observer : name in `OBSERVERS` of the rule that turns a histogram into a range.
+    scheme : what the network is calibrated for.
+    model : the float network that is exported, whose values these are: that of the user, or an
+        equal one whose values are easier to quantize.
+    pixels : the calibration images.
     histograms : by value name.
     samples : rows of the inputs of the layers that offer a choice, by value name.
+    moments : `E[x x^T]` over the rows that a linear layer reads, by the layer's name; empty
+        unless the scheme needs them.
+    means : mean of each channel of a linear layer's output, by its name.
+    limits : range of the values that were searched; the observer decides the others.
     """
 
-    observer: str
+    scheme: Scheme
+    model: FloatModel
+    pixels: np.ndarray
     histograms: Mapping[str, MagnitudeHistogram]
     samples: Mapping[str, np.ndarray]
+    moments: Mapping[str, np.ndarray]
+    means: Mapping[str, np.ndarray]
+    limits: Mapping[str, float]
 
-    def scale(self, name: str, bits: int = 8) -> Fraction:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_graph", FloatGraph(self.model).graph)
+        object.__setattr__(self, "_weights", {})
+
+    def weights(self, name: str, weight: np.ndarray) -> tuple[
+            np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+        """Return the scale that the scheme wants for each of a layer's output channels.
+
+        And a function from the scales that are taken to the codes. Both are found once, since
+        neither depends on the methods of the network's other layers.
+
+        Parameters
+        ----------
+        name : of the linear layer.
+        weight : in float.
+
+        Shape
+        -----
+        `weight` and the codes (in, out), the scales (out,).
+        """
+        fmt, moment = self.precision(name).weight_format, self.moments.get(name)
+        if name not in self._weights:
+            self._weights[name] = weight_scales(weight, fmt, self.scheme, moment)
+
+        def round_at(scales: np.ndarray) -> np.ndarray:
+            key = (name, scales.tobytes())
+            if key not in self._weights:
+                self._weights[key] = weight_codes(weight, scales, fmt, self.scheme, moment)
+            return self._weights[key]
+
+        return self._weights[name], round_at
+
+    def precision(self, name: str) -> Precision:
+        """Return the bits of the linear layer or the value of that name."""
+        return _precision(self.scheme, self._graph, name)
+
+    def format(self, name: str) -> Format:
+        """Return the format of a value's codes."""
+        return self.precision(name).activation_format
+
+    def scale(self, name: str) -> Fraction:
         """Return the scale of a symmetric signed code for a value."""
-        steps = (1 << (bits - 1)) - 1
-        return _named_scale(name, OBSERVERS[self.observer](self.histograms[name], steps) / steps)
+        steps = self.format(name).hi
+        limit = self.limits.get(name)
+        if limit is None:
+            limit = OBSERVERS[self.scheme.observer](self.histograms[name], steps)
+        return _named_scale(name, limit / steps)
 
     def scale_of_largest(self, names: list[str], bits: int, headroom: float) -> Fraction:
         """Return one scale at which `headroom` times the largest of all these values fits."""
@@ -44,38 +111,112 @@ class Calibration:
         return _named_scale(names[0], largest * headroom / ((1 << (bits - 1)) - 1))
 
 
-def calibrate(model: FloatModel, pixels: np.ndarray, observer: str,
+def calibrate(model: FloatModel, pixels: np.ndarray, scheme: Scheme | None = None,
               progress: Callable[[int], None] = lambda images: None) -> Calibration:
-    """Run the float network on images and keep a histogram of each of its values.
+    """Run the float network on images and keep what its quantization needs to know.
 
     Parameters
     ----------
     model : the float network.
     pixels : calibration images, u8.
-    observer : name in `OBSERVERS`.
-    progress : called with the number of images done, batch by batch.
+    scheme : what to calibrate for; the default one if not given.
+    progress : called with the number of images done, batch by batch; `calibration_work` tells how
+        many that are in all.
     """
-    if observer not in OBSERVERS:
-        raise UserError(f"observer must be one of {', '.join(OBSERVERS)}, not {observer!r}")
+    scheme = scheme or Scheme()
     if pixels.shape[1:] != model.input_shape:
         raise UserError(f"images of {model.name} must have shape {model.input_shape}, "
                         f"not {pixels.shape[1:]}")
+    FloatGraph(model).check(pixels[:1])
+    if scheme.equalizes:
+        model = equalized(model, _channel_ranges(model, pixels, progress), scheme)
     graph = FloatGraph(model)
-    graph.check(pixels[:1])
+    read = {layer.source for layer in layers_of(model)}
+    linears = {operation.name: operation for operation in graph.graph.of(Linear)}
+    layers_by_input: dict[str, list[str]] = {}
+    for operation in linears.values():
+        layers_by_input.setdefault(operation.inputs[0], []).append(operation.name)
+
     histograms: dict[str, MagnitudeHistogram] = {}
     samples: dict[str, np.ndarray] = {}
-    read = {layer.source for layer in layers_of(model)}
+    moments: dict[str, torch.Tensor] = {}
+    ranges: dict[str, ChannelRange] = {}
 
     def observe(name: str, value: torch.Tensor) -> None:
         histograms.setdefault(name, MagnitudeHistogram()).update(value)
         if name in read and name not in samples:
             rows = value.reshape(-1, value.shape[-1])
             samples[name] = rows[::max(1, len(rows) // SAMPLE_ROWS)].double().numpy()
+        if name in linears:
+            ranges.setdefault(name, ChannelRange()).update(value)
+        if scheme.needs_moments and name in layers_by_input:
+            rows = value.reshape(-1, value.shape[-1]).double()
+            moment = rows.T @ rows
+            moments[name] = moments[name] + moment if name in moments else moment
 
     for i in range(0, len(pixels), BATCH):
         graph.run(pixels[i:i + BATCH], observe)
         progress(len(pixels[i:i + BATCH]))
-    return Calibration(observer=observer, histograms=histograms, samples=samples)
+    limits = {}
+    if scheme.uses("activation_search"):
+        limits = _searched(graph, pixels, scheme, histograms, progress)
+    rows = {name: ranges[of_input[0]].count for name, of_input in layers_by_input.items()}
+    return Calibration(
+        scheme=scheme, model=model, pixels=pixels, histograms=histograms, samples=samples,
+        moments={layer: moments[name].numpy() / rows[name]
+                 for name in moments for layer in layers_by_input[name]},
+        means={name: ranges[name].mean for name in linears}, limits=limits)
+
+
+def calibration_work(scheme: Scheme, count: int) -> int:
+    """Return how many images `calibrate` reports to have done for `count` calibration images."""
+    searched = min(SEARCH_IMAGES, count) * SEARCH_WORK if scheme.uses("activation_search") else 0
+    return count * (1 + scheme.equalizes) + searched
+
+
+def _channel_ranges(model: FloatModel, pixels: np.ndarray,
+                    progress: Callable[[int], None]) -> dict[str, ChannelRange]:
+    wanted = observed_values(model)
+    ranges = {name: ChannelRange() for name in wanted}
+
+    def observe(name: str, value: torch.Tensor) -> None:
+        if name in wanted:
+            ranges[name].update(value)
+
+    graph = FloatGraph(model)
+    for i in range(0, len(pixels), BATCH):
+        graph.run(pixels[i:i + BATCH], observe)
+        progress(len(pixels[i:i + BATCH]))
+    return ranges
+
+
+def _searched(graph: FloatGraph, pixels: np.ndarray, scheme: Scheme,
+              histograms: Mapping[str, MagnitudeHistogram],
+              progress: Callable[[int], None]) -> dict[str, float]:
+    """Return the searched ranges."""
+    search = ActivationSearch(
+        graph.graph, {name: histogram.largest for name, histogram in histograms.items()},
+        lambda name: _precision(scheme, graph.graph, name).activation_bits)
+    chosen = pixels[np.linspace(0, len(pixels) - 1, min(SEARCH_IMAGES, len(pixels))).astype(int)]
+    with torch.inference_mode():
+        for image in np.split(chosen, len(chosen)):
+            graph.logits(search, image)
+            progress(SEARCH_WORK)
+    return search.limits
+
+
+def _precision(scheme: Scheme, graph: Graph, name: str) -> Precision:
+    """Return the bits of a linear layer or a value: the edges are what touches image or logits."""
+    if name == graph.output or graph.operation(name).inputs == (IMAGE,):
+        return scheme.edges
+    behind = list(graph.readers(name))
+    while behind:
+        reader = behind.pop()
+        if reader.name == graph.output:
+            return scheme.edges
+        if isinstance(reader, (Average, Move)):
+            behind += graph.readers(reader.name)
+    return scheme.precision
 
 
 def _named_scale(name: str, scale: float) -> Fraction:

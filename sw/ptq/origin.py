@@ -13,6 +13,7 @@ from vitrtl.sw.network import IntegerNetwork
 from vitrtl.sw.ptq.calibration import Calibration, calibrate
 from vitrtl.sw.ptq.models import FloatModel, build
 from vitrtl.sw.ptq.quantize import export, provenance_of
+from vitrtl.sw.ptq.scheme import Scheme
 
 __all__ = ["Origin", "origin_of"]
 
@@ -23,28 +24,31 @@ class Origin:
 
     Parameters
     ----------
-    model : the float network.
+    given : the float network as it was given.
     images : where the calibration images come from.
     ids : of the calibration images.
     seed : that chose them.
-    observer : rule that turned what was seen into ranges.
-    calibration : the ranges.
+    calibration : its ranges, and the scheme that they are for.
     """
 
-    model: FloatModel
+    given: FloatModel
     images: ImageSet
     ids: np.ndarray
     seed: int
-    observer: str
     calibration: Calibration
 
     @classmethod
     def calibrated(cls, model: FloatModel, images: ImageSet, ids: np.ndarray, seed: int,
-                   observer: str,
+                   scheme: Scheme,
                    progress: Callable[[int], None] = lambda images: None) -> "Origin":
-        """Calibrate on some images; `progress` is called with the number of images done."""
-        return cls(model, images, ids, seed, observer,
-                   calibrate(model, images.pixels[ids], observer, progress))
+        """Calibrate on some images; `progress` is called as `calibrate` does."""
+        return cls(model, images, ids, seed,
+                   calibrate(model, images.pixels[ids], scheme, progress))
+
+    @property
+    def model(self) -> FloatModel:
+        """The float network that integer networks stand for: of the same function."""
+        return self.calibration.model
 
     @property
     def pixels(self) -> np.ndarray:
@@ -53,8 +57,8 @@ class Origin:
 
     def network(self, methods: Mapping[str, str]) -> IntegerNetwork:
         """Return the integer network with a unit for each layer, and its provenance."""
-        return export(self.model, self.calibration, methods, provenance_of(
-            self.model, self.images, self.ids, self.seed, self.observer))
+        return export(self.calibration, methods, provenance_of(
+            self.given, self.images, self.ids, self.seed, self.calibration.scheme))
 
 
 def origin_of(network: IntegerNetwork, checkpoint: Path | None = None, pretrained: bool = False,
@@ -65,7 +69,7 @@ def origin_of(network: IntegerNetwork, checkpoint: Path | None = None, pretraine
     ----------
     network : made by `vitrtl quantize`.
     checkpoint, pretrained : where its float weights are, if they are not the shipped ones.
-    progress : called with the number of calibration images done.
+    progress : called as `calibrate` does.
 
     Raises
     ------
@@ -88,7 +92,7 @@ def origin_of(network: IntegerNetwork, checkpoint: Path | None = None, pretraine
         raise UserError(f"calibration images of {network.name} must be of the training part of "
                         f"{data}")
     origin = Origin.calibrated(model, images, ids, _of(says, "seed", int),
-                               _of(says, "observer", str), progress)
+                               Scheme.of_provenance(says), progress)
     again = origin.network(network.methods)
     if again.digest != network.digest:
         raise UserError(f"network {network.digest} cannot be made again from what it says, which "

@@ -1,4 +1,4 @@
-"""Export of a calibrated float network to an integer network: W8A8, the whole graph."""
+"""Export of a calibrated float network to an integer network, the whole graph."""
 
 import dataclasses
 import math
@@ -37,10 +37,12 @@ from vitrtl.sw.ptq.architectures.operations import (
     Product,
     Softmax,
 )
+from vitrtl.sw.ptq.bias_correction import corrected
 from vitrtl.sw.ptq.calibration import Calibration, calibrate
 from vitrtl.sw.ptq.float_graph import FloatLayer, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.observers import round_scale
+from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.storage import storage
 from vitrtl.sw.structure import OPERATIONS
 
@@ -51,13 +53,14 @@ DEFAULT_METHODS = {"softmax": "softmax_exp2", "gelu": "gelu_pwl", "layernorm": "
 """Candidate of each operator where nothing else is asked for."""
 
 S8, S16, S32 = Format(8, True), Format(16, True), Format(32, True)
-WEIGHT_STEPS = 127
 STREAM_HEADROOM = 1.5
 """How far beyond calibration the residual stream may go before it saturates; s16 affords it."""
 LOGIT_HEADROOM = 2.0
 SMALLEST_RATIO = Fraction(1, 1 << 24)
 """Smallest requantization ratio of a linear layer's channel, which the multiplier still holds
 with all its bits. A channel with next to no weights gets a coarser weight scale instead."""
+TINY = float(np.finfo(np.float32).tiny)
+"""Scale of the weights of a channel that has none."""
 LARGEST_BIAS = 1 << 30
 """Half of what an accumulator holds, so that the products find room as well."""
 WEAKEST_GAIN = 0.99
@@ -70,7 +73,7 @@ SMALLEST_GAIN = 2.0**-60
 
 
 def quantize(model: FloatModel, images: ImageSet, *, count: int = 128, seed: int = 0,
-             observer: str = "percentile", operators: Mapping[str, str] | None = None,
+             scheme: Scheme | None = None, operators: Mapping[str, str] | None = None,
              layers: Mapping[str, str] | None = None,
              progress: Callable[[int], None] = lambda images: None) -> IntegerNetwork:
     """Calibrate on training images and export.
@@ -80,21 +83,22 @@ def quantize(model: FloatModel, images: ImageSet, *, count: int = 128, seed: int
     model : the float network.
     images : whose training part gives the calibration images.
     count, seed : how many of them, and which.
-    observer : rule that turns what was seen into a range.
+    scheme : bits, ranges and techniques; the default ones if not given.
     operators, layers : chosen units, as `resolve_methods` takes them.
-    progress : called with the number of images done, batch by batch.
+    progress : called with the number of images done, `calibration_work` of them in all.
     """
+    scheme = scheme or Scheme()
     methods = resolve_methods(model, operators or {}, layers or {})
     ids = images.calibration(count, seed)
-    calibration = calibrate(model, images.pixels[ids], observer, progress)
-    return export(model, calibration, methods, provenance_of(model, images, ids, seed, observer))
+    calibration = calibrate(model, images.pixels[ids], scheme, progress)
+    return export(calibration, methods, provenance_of(model, images, ids, seed, scheme))
 
 
 def provenance_of(model: FloatModel, images: ImageSet, ids: np.ndarray, seed: int,
-                  observer: str) -> dict[str, Any]:
+                  scheme: Scheme) -> dict[str, Any]:
     """Return what a network says about its making: all that it takes to make it again."""
     return {"command": command_line(), "weights": model.weights, "weights_digest": model.digest,
-            "data": images.name, "data_digest": images.digest, "seed": seed, "observer": observer,
+            "data": images.name, "data_digest": images.digest, "seed": seed, **scheme.provenance,
             "calibration_images": ids.tolist(),
             "versions": versions("numpy", "torch", "timm", "safetensors")}
 
@@ -146,23 +150,26 @@ def deferred_beta(layer: FloatLayer) -> np.ndarray:
     return np.where(np.abs(beta) > WEAKEST_GAIN * math.sqrt(gamma.size) * np.abs(gamma), beta, 0.0)
 
 
-def export(model: FloatModel, calibration: Calibration, methods: Mapping[str, str],
+def export(calibration: Calibration, methods: Mapping[str, str],
            provenance: Mapping[str, Any] | None = None) -> IntegerNetwork:
     """Return the integer network.
 
     The image is u8 and becomes s8 by inverting the top bit; that offset, mean and standard
-    deviation of the pixels go into the patch embedding's weights and bias. Weights are s8 with a
-    scale per output channel, activations s8 with one scale per value, accumulators s32. The
-    residual stream is s16 with one scale from end to end, so that a skip needs no requantizer.
+    deviation of the pixels go into the patch embedding's weights and bias. Weights have a scale
+    per output channel, activations one per value, both as many bits as the scheme says;
+    accumulators are s32. The residual stream is s16 with one scale from end to end, so that a
+    skip needs no requantizer.
 
     Parameters
     ----------
-    model : the float network.
-    calibration : its ranges.
+    calibration : the float network, its ranges and the scheme.
     methods : candidate of every layer that offers a choice, as `resolve_methods` gives them.
     provenance : what made the network.
     """
-    return _Export(model, calibration, methods).network(dict(provenance or {}))
+    network = _Export(calibration, methods).network(dict(provenance or {}))
+    if not calibration.scheme.uses("bias_correction"):
+        return network
+    return corrected(network, calibration.pixels, calibration.means)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -184,9 +191,8 @@ class _Operand:
 class _Export(Interpreter[_Operand]):
     """The graph under construction."""
 
-    def __init__(self, model: FloatModel, calibration: Calibration,
-                 methods: Mapping[str, str]) -> None:
-        self.model = model
+    def __init__(self, calibration: Calibration, methods: Mapping[str, str]) -> None:
+        self.model = model = calibration.model
         self.graph = describe(model.module)
         self.calibration = calibration
         self.methods = methods
@@ -194,9 +200,11 @@ class _Export(Interpreter[_Operand]):
         self.nodes: list[Node] = []
         self.values: dict[str, Value] = {}
         self.operands: dict[str, np.ndarray] = {}
-        self.specs = _specs(self.graph, model.input_shape, methods)
-        self.streams = {name: scale for names in self.graph.streams()
-                        for scale in [self._stream_scale(names)] for name in names}
+        self.specs = _specs(self.graph, model.input_shape, methods,
+                            calibration.scheme.precision.activation_format)
+        self.streams: dict[str, Fraction] = {}
+        for names in self.graph.streams():
+            self.streams |= dict.fromkeys(names, self._stream_scale(names))
 
     def network(self, provenance: dict[str, Any]) -> IntegerNetwork:
         """Build the graph from the image to the logits."""
@@ -208,15 +216,10 @@ class _Export(Interpreter[_Operand]):
 
     def patch_embed(self, operation: PatchEmbed, image: _Operand) -> _Operand:
         """Image to residual stream."""
-        conv = operation.module
         x = self._structural("center", "center", [image])
-        x = self._structural("patchify", "patchify", [x], {"patch": conv.kernel_size[0]})
-        mean, std = (np.array(v).reshape(-1, 1, 1) for v in (self.model.mean, self.model.std))
-        weight = _array(conv.weight) / std
-        bias = (weight * (128 / 255 - mean)).sum(axis=(1, 2, 3))
-        if conv.bias is not None:
-            bias += _array(conv.bias)
-        return self._affine(operation.name, x, weight.reshape(len(weight), -1).T, bias)
+        x = self._structural("patchify", "patchify", [x],
+                             {"patch": operation.module.kernel_size[0]})
+        return self._affine(operation.name, x, *self._patch_parameters(operation))
 
     def constant(self, operation: Constant) -> _Operand:
         """Parameter that joins a stream, at its scale."""
@@ -338,10 +341,43 @@ class _Export(Interpreter[_Operand]):
         mean = self._requantize(total, *self._target(operation.name))
         return dataclasses.replace(mean, deferred=x.deferred)
 
+    def _patch_parameters(self, operation: PatchEmbed) -> tuple[np.ndarray, np.ndarray]:
+        """Return weight (in, out) and bias for pixels from -128 to 127, in units of 1/255."""
+        conv = operation.module
+        mean, std = (np.array(v).reshape(-1, 1, 1) for v in (self.model.mean, self.model.std))
+        weight = _array(conv.weight) / std
+        bias = (weight * (128 / 255 - mean)).sum(axis=(1, 2, 3))
+        if conv.bias is not None:
+            bias += _array(conv.bias)
+        return weight.reshape(len(weight), -1).T, bias
+
     def _stream_scale(self, names: Sequence[str]) -> Fraction:
         """Return the one scale of some values, constants excepted, which are no larger."""
         seen = [name for name in names if not isinstance(self.graph.operation(name), Constant)]
-        return self.calibration.scale_of_largest(seen, S16.width, STREAM_HEADROOM)
+        return max(self.calibration.scale_of_largest(seen, S16.width, STREAM_HEADROOM),
+                   *map(self._finest, seen))
+
+    def _finest(self, name: str) -> Fraction:
+        """Return the finest scale that a value can be requantized to; zero if it never is.
+
+        The multiplier bounds the ratio. Where a step of the accumulator is larger than that, as
+        few bits or a wide input make it, a finer scale would show nothing more.
+        """
+        operation = self.graph.operation(name)
+        if isinstance(operation, PatchEmbed):
+            step, weight = Fraction(1, 255), self._patch_parameters(operation)[0]
+        elif isinstance(operation, Linear):
+            (source,) = operation.inputs
+            while isinstance(move := self.graph.operation(source), (Move, Pad)):
+                (source,) = move.inputs
+            step = self._target(source)[0][0]
+            weight = _array(operation.parameters(torch.float64)[0]).T
+        else:
+            return Fraction(0)
+        spec = self.specs[f"requantize {S16}"]
+        largest = Fraction(spec.multiplier_format.hi, 1 << spec.shift_min)
+        coarsest, _ = self.calibration.weights(name, weight)
+        return round_scale(float(step * round_scale(max(coarsest.max(), TINY)) / largest))
 
     def _target(self, name: str) -> tuple[list[Fraction], Format]:
         """Return the scales and the format that a value is requantized to.
@@ -351,16 +387,18 @@ class _Export(Interpreter[_Operand]):
         if name in self.streams:
             return [self.streams[name]], S16
         if name == self.graph.output:
-            return [self.calibration.scale_of_largest([name], S16.width, LOGIT_HEADROOM)], S16
+            return [max(self.calibration.scale_of_largest([name], S16.width, LOGIT_HEADROOM),
+                        self._finest(name))], S16
         for reader in self.graph.readers(name):
             if isinstance(reader, (Softmax, Gelu)):
-                return [self._input_scale(self.layers[reader.name])], S8
+                return [self._input_scale(self.layers[reader.name])], self.calibration.format(name)
         operation = self.graph.operation(name)
         if isinstance(operation, Linear) and operation.parts:
             share = operation.width // len(operation.parts)
             return [scale for part in operation.parts
-                    for scale in [self.calibration.scale(part)] * share], S8
-        return [self.calibration.scale(name)], S8
+                    for scale in [self.calibration.scale(part)] * share], (
+                        self.calibration.format(name))
+        return [self.calibration.scale(name)], self.calibration.format(name)
 
     def _nonlinear(self, layer: FloatLayer, x: _Operand) -> _Operand:
         """Add the unit that was chosen for a layer, and the requantizer that it may need."""
@@ -369,7 +407,7 @@ class _Export(Interpreter[_Operand]):
         parameters = {"gamma": layer.gamma, "beta": layer.beta} if layer.gamma else {}
         scales, fmt = self._target(layer.name)
         # A merged requantizer gives s8 codes; what must be wider than that is scaled up again.
-        merged = scales[0] if fmt == S8 else self.calibration.scale(layer.name)
+        merged = self.calibration.scale(layer.name) if fmt == S16 else scales[0]
         try:
             constants, scale = entry.golden.export(spec, x.scale[0], self._codes(layer, x),
                                                    merged, **parameters)
@@ -378,7 +416,7 @@ class _Export(Interpreter[_Operand]):
         scale = tuple(scale) if isinstance(scale, Sequence) else (scale,)
         x = self._unit(layer.name, entry.name, spec, [x], constants, scale)
         fits = fmt.lo <= spec.out_format.lo and spec.out_format.hi <= fmt.hi
-        if spec.operand != "linear" or (fmt == S8 and (spec.merges_requantizer or fits)):
+        if spec.operand != "linear" or (fits and fmt != S16):
             return x
         return self._requantize(self._widen(x, scales[0]), scales, fmt)
 
@@ -430,7 +468,7 @@ class _Export(Interpreter[_Operand]):
             return self.calibration.scale(layer.source)
         scale = self.calibration.scale(operation.inputs[0])
         largest = float(self.calibration.samples[layer.source].max(axis=-1).min())
-        needed = (MASK_GAP - largest) / -S8.lo
+        needed = (MASK_GAP - largest) / -self.calibration.format(layer.source).lo
         return scale if scale >= needed else round_scale(needed)
 
     def _affine(self, name: str, x: _Operand, weight: np.ndarray, bias: np.ndarray) -> _Operand:
@@ -442,15 +480,26 @@ class _Export(Interpreter[_Operand]):
         """
         scales, fmt = self._target(name)
         scales = scales * (weight.shape[1] // len(scales))
-        codes, weight_scales = _quantize_weight(weight, bias, x.scale[0], scales)
-        if name == self.graph.output:
-            # Steps finer than the accumulator's own would say nothing, and the multiplier of the
-            # requantizer could not make them.
-            scales = [max(*scales, x.scale[0] * max(weight_scales))] * len(scales)
-        operand = self._operand(f"{name}.weight", codes, S8, tuple(weight_scales))
+        codes, weight_scales = self._weight(name, x, weight, bias, scales)
+        operand = self._operand(f"{name}.weight", codes,
+                                self.calibration.precision(name).weight_format, weight_scales)
         x = self._product(name, x, operand)
         biases = [round(Fraction(b) / s) for b, s in zip(bias.tolist(), x.scale, strict=True)]
         return self._requantize(x, scales, fmt, biases)
+
+    def _weight(self, name: str, x: _Operand, weight: np.ndarray, bias: np.ndarray,
+                scales: Sequence[Fraction]) -> tuple[np.ndarray, tuple[Fraction, ...]]:
+        """Return a layer's weight codes and the scale of each output channel.
+
+        The scale is what the scheme wants, and coarser where the bias would not fit the
+        accumulator or the requantizer could not hold the ratio.
+        """
+        wanted, round_at = self.calibration.weights(name, weight)
+        weight_scales = tuple(
+            max(round_scale(max(scale, abs(b) / float(x.scale[0]) / LARGEST_BIAS, TINY)),
+                SMALLEST_RATIO * out_scale / x.scale[0])
+            for scale, b, out_scale in zip(wanted.tolist(), bias.tolist(), scales, strict=True))
+        return round_at(np.array([float(s) for s in weight_scales])), weight_scales
 
     def _product(self, name: str, a: _Operand, b: _Operand, factor: Fraction = Fraction(1),
                  transposed: bool = False) -> _Operand:
@@ -515,27 +564,8 @@ class _Export(Interpreter[_Operand]):
         return _Operand(name, scale)
 
 
-def _quantize_weight(weight: np.ndarray, bias: np.ndarray, in_scale: Fraction,
-                     out_scales: Sequence[Fraction]) -> tuple[np.ndarray, list[Fraction]]:
-    """Return a linear layer's weight codes and the scale of each output channel.
-
-    The scale is as fine as the largest weight allows, and coarser where the bias would not fit
-    the accumulator or the requantizer could not hold the ratio.
-
-    Shape
-    -----
-    `weight` and its codes (in, out); the rest (out,).
-    """
-    scales = [
-        max(round_scale(max(largest / WEIGHT_STEPS, abs(b) / float(in_scale) / LARGEST_BIAS,
-                            np.finfo(np.float32).tiny)),
-            SMALLEST_RATIO * out_scale / in_scale)
-        for largest, b, out_scale in zip(np.abs(weight).max(axis=0).tolist(), bias.tolist(),
-                                         out_scales, strict=True)]
-    return np.rint(weight / np.array([float(s) for s in scales])), scales
-
-
-def _specs(graph: Graph, image: Shape, methods: Mapping[str, str]) -> dict[str, Spec]:
+def _specs(graph: Graph, image: Shape, methods: Mapping[str, str],
+           activation: Format) -> dict[str, Spec]:
     """Return the build-time numbers of each candidate, with longer rows if needed.
 
     One unit serves all layers, so its spec follows from the widest.
@@ -548,13 +578,15 @@ def _specs(graph: Graph, image: Shape, methods: Mapping[str, str]) -> dict[str, 
     for name in set(methods.values()):
         chosen = candidate(name)
         spec = chosen.spec
+        if chosen.operator != "layernorm":
+            spec = dataclasses.replace(spec, in_width=min(spec.in_width, activation.width))
         if hasattr(spec, "longest_row"):
             longest = max(spec.longest_row, _power_of_two(rows[chosen.operator]))
             spec = dataclasses.replace(spec, longest_row=longest)
         specs[name] = spec
     spec = UNITS["requantize"].golden.spec()
     channels = max(spec.channels, _power_of_two(width))
-    for fmt in (S8, S16):
+    for fmt in (S8, S16, activation):
         specs[f"requantize {fmt}"] = dataclasses.replace(spec, out_width=fmt.width,
                                                          channels=channels)
     spec = UNITS["matmul"].golden.spec()

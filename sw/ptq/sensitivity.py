@@ -89,7 +89,7 @@ class CandidateNetworks:
                            else base[layer.name] for layer in self.layers}
                 key = tuple(methods.values())
                 if key not in made:
-                    made[key] = export(model, calibration, methods)
+                    made[key] = export(calibration, methods)
                 self.by_unit[candidate.name] = made[key]
 
     @property

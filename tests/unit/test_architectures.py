@@ -18,6 +18,7 @@ from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.float_graph import FloatGraph
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.quantize import export, resolve_methods
+from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.structure import MOVES, OPERATIONS
 
 TIMM_NAMES = ["vit_small_patch16_224", "vit_base_patch16_224", "deit_tiny_patch16_224",
@@ -59,7 +60,7 @@ def images_for(model: FloatModel, count: int = 12) -> np.ndarray:
 
 def exported(model, pixels, layernorm="layernorm_rsqrt"):
     methods = resolve_methods(model, {"layernorm": layernorm}, {})
-    return export(model, calibrate(model, pixels, "minmax"), methods)
+    return export(calibrate(model, pixels, Scheme.plain("minmax")), methods)
 
 
 def relative_error(model, network, pixels):

@@ -49,7 +49,7 @@ def test_baselines_have_no_gates():
 def test_a_network_runs_with_float_layers_between_its_integers(float_model, calibration, digits):
     methods = resolve_methods(float_model, {op: f"{op}_float" for op in
                                             ("softmax", "gelu", "layernorm")}, {})
-    network = export(float_model, calibration, methods)
+    network = export(calibration, methods)
     test = digits.test[:60]
     predicted = Executor(network).run(digits.pixels[test]).argmax(axis=-1)
     assert (predicted == digits.labels[test]).mean() >= 0.95

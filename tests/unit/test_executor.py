@@ -71,7 +71,7 @@ def test_residual_stream_saturates():
 
 
 def test_plain_run_checks_widths(float_model, calibration, digits):
-    network = export(float_model, calibration, resolve_methods(
+    network = export(calibration, resolve_methods(
         float_model, {"layernorm": "layernorm_newton"}, {}))
     # A LayerNorm bias near the end of its register leaves the result no room.
     nodes = []

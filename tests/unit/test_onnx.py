@@ -30,7 +30,7 @@ def mixtures(model) -> list[dict[str, str]]:
 
 def test_every_value_of_every_method_is_equal(float_model, calibration, digits) -> None:
     for methods in mixtures(float_model):
-        network = export(float_model, calibration, methods)
+        network = export(calibration, methods)
         images = np.concatenate([random_images(network, 1, seed=1),
                                  digits.pixels[digits.test[:1]]])
         compared, differing = differences(network, images)

@@ -11,13 +11,14 @@ from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.float_graph import FloatGraph
 from vitrtl.sw.ptq.qat import Recipe, _Quantized, train_quantized
 from vitrtl.sw.ptq.quantize import export, resolve_methods
+from vitrtl.sw.ptq.scheme import Scheme
 
 IVIT = {"softmax": "softmax_shiftmax", "gelu": "gelu_shiftgelu", "layernorm": "layernorm_newton"}
 
 
 @pytest.fixture(scope="module")
 def ivit(float_model, calibration):
-    return export(float_model, calibration, resolve_methods(float_model, IVIT, {}))
+    return export(calibration, resolve_methods(float_model, IVIT, {}))
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def test_the_forward_pass_computes_what_the_integer_network_computes(float_model
 
 def test_training_lowers_the_loss_of_the_integer_network(float_model, ivit, some):
     def loss(model) -> float:
-        calibration = calibrate(model, some.pixels[some.train[:64]], "percentile")
-        network = export(model, calibration, resolve_methods(model, IVIT, {}))
+        calibration = calibrate(model, some.pixels[some.train[:64]], Scheme.plain())
+        network = export(calibration, resolve_methods(model, IVIT, {}))
         logits = network.values[network.output].real(Executor(network).run(some.pixels[some.train]))
         return float(torch.nn.functional.cross_entropy(
             torch.from_numpy(logits), torch.from_numpy(some.labels[some.train])))

@@ -20,6 +20,7 @@ from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
 from vitrtl.sw.ptq.models import FloatModel, build
 from vitrtl.sw.ptq.observers import OBSERVERS, MagnitudeHistogram, round_scale
 from vitrtl.sw.ptq.quantize import DEFAULT_METHODS, export, quantize, resolve_methods
+from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.ptq.shipped import SHIPPED
 
 SINGLE_METHODS = [(operator, one.name) for operator in OPERATORS
@@ -50,7 +51,7 @@ def colours():
 
 def exported(model, pixels, observer="minmax"):
     """Return the integer network of a float one."""
-    return export(model, calibrate(model, pixels, observer), resolve_methods(model, {}, {}))
+    return export(calibrate(model, pixels, Scheme.plain(observer)), resolve_methods(model, {}, {}))
 
 
 def relative_error(model, network, pixels):
@@ -64,7 +65,7 @@ def relative_error(model, network, pixels):
 def test_every_single_method_network_is_as_accurate_as_the_float_one(
         operator, name, float_model, calibration, digits, float_logits):
     methods = resolve_methods(float_model, {operator: name}, {})
-    network = export(float_model, calibration, methods)
+    network = export(calibration, methods)
     labels = digits.labels[digits.test]
     predicted = Executor(network).run(digits.pixels[digits.test]).argmax(axis=-1)
     expected = (float_logits.argmax(axis=-1) == labels).mean()
@@ -114,7 +115,7 @@ def test_same_seed_gives_the_same_network(float_model, digits):
 def test_methods_are_per_operator_and_per_layer(float_model, calibration):
     methods = resolve_methods(float_model, {"gelu": "gelu_ierf"},
                               {"blocks.2.attn.softmax": "softmax_iexp"})
-    network = export(float_model, calibration, methods)
+    network = export(calibration, methods)
     assert network.methods == methods
     assert methods["blocks.2.attn.softmax"] == "softmax_iexp"
     assert methods["blocks.1.attn.softmax"] == DEFAULT_METHODS["softmax"]
@@ -209,7 +210,7 @@ def test_value_that_is_always_zero_is_refused(colours):
     with torch.no_grad():
         model.module.blocks[1].mlp.fc1.weight.zero_()
         model.module.blocks[1].mlp.fc1.bias.zero_()
-    with pytest.raises(UserError, match=r"^calibration of blocks\.1\.mlp\.fc1: scale must be a "
+    with pytest.raises(UserError, match=r"^calibration of blocks\.1\.mlp\.gelu: scale must be a "
                                         r"finite positive number, not 0\.0$"):
         exported(model, colours)
 
@@ -218,7 +219,7 @@ def test_network_that_computes_more_is_refused(colours):
     model = small_model()
     model.module.head_drop.register_forward_hook(lambda module, inputs, output: output + 1)
     with pytest.raises(UserError, match="^small computes more than its architecture says"):
-        calibrate(model, colours, "minmax")
+        calibrate(model, colours, Scheme.plain("minmax"))
 
 
 @pytest.mark.parametrize("name, message", [
@@ -283,7 +284,7 @@ def test_checkpoint_that_is_no_safetensors_is_refused(tmp_path):
 def test_images_of_another_shape_are_refused(float_model, digits):
     with pytest.raises(UserError, match=r"^images of digits_vit must have shape \(1, 16, 16\), not "
                                         r"\(1, 16, 8\)$"):
-        calibrate(float_model, digits.pixels[:2, :, :, :8], "minmax")
+        calibrate(float_model, digits.pixels[:2, :, :, :8], Scheme.plain("minmax"))
 
 
 def refused(capsys, *arguments):

@@ -32,6 +32,7 @@ from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.origin import origin_of
 from vitrtl.sw.ptq.quantize import deferred_beta, export, quantize, resolve_methods
+from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.ptq.search import (
     METRICS,
     RULES,
@@ -286,7 +287,7 @@ def test_beta_that_the_next_layer_adds_is_no_error(float_model, pixels):
     with torch.no_grad():
         module.blocks[0].norm1.weight[0], module.blocks[0].norm1.bias[0] = 0.0, 1.5
     model = FloatModel("changed", module, float_model.mean, float_model.std, "changed")
-    changed = CandidateNetworks(model, calibrate(model, pixels, "minmax"),
+    changed = CandidateNetworks(model, calibrate(model, pixels, Scheme.plain("minmax")),
                                 resolve_methods(model, {}, {}))
     result = measure(changed, pixels[:2])[0]
     # Behind the requantizer, whose eight bits bound it.
@@ -317,7 +318,7 @@ def test_single_method_networks_are_families_and_each_method_over_the_base(float
 def test_a_network_with_float_layers_has_no_cost(float_model, digits, costs, calibration):
     layers = layers_of(float_model)
     methods = single_method_choices(layers, resolve_methods(float_model, {}, {}))["all float"]
-    network = export(float_model, calibration, methods)
+    network = export(calibration, methods)
     test = digits.test[:40]
     reference = Reference.of(float_model, digits.pixels[test], digits.labels[test])
     result = reference.evaluate("float", network, costs)
@@ -341,7 +342,7 @@ def test_evaluation_is_against_the_float_network(float_model, network, digits, c
 @pytest.fixture(scope="module")
 def small(float_model, digits):
     """Return a network of few calibration images."""
-    return quantize(float_model, digits, count=4, seed=3, observer="minmax")
+    return quantize(float_model, digits, count=4, seed=3, scheme=Scheme.plain("minmax"))
 
 
 def altered(network, **provenance) -> IntegerNetwork:
@@ -351,7 +352,7 @@ def altered(network, **provenance) -> IntegerNetwork:
 
 def test_network_is_made_again_from_what_it_says(small):
     origin = origin_of(small)
-    assert (origin.seed, origin.observer, len(origin.ids)) == (3, "minmax", 4)
+    assert (origin.seed, origin.calibration.scheme.observer, len(origin.ids)) == (3, "minmax", 4)
     assert origin.network(small.methods).digest == small.digest
 
 

@@ -1,0 +1,57 @@
+"""Techniques of post-training quantization, each of which can be left out.
+
+All of them end in integers, scales and biases: none leaves work for the network that runs.
+"""
+
+from collections.abc import Iterable
+
+from vitrtl.sw.errors import UserError
+
+__all__ = ["DEFAULT_TECHNIQUES", "EQUALIZATIONS", "TECHNIQUES", "check_techniques",
+           "parse_techniques"]
+
+TECHNIQUES = {
+    "zero_points": "LayerNorm outputs, keys and values are centred on the mean that was seen; "
+                   "biases that are there already, or the softmax, absorb it",
+    "layernorm_fold": "each LayerNorm channel has a range of its own, whose ratio to the others' "
+                      "goes into the rows of the next linear layer (RepQ-ViT)",
+    "attention_fold": "channels of queries and keys share their ranges' ratio; that of values goes "
+                      "into the rows of the projection",
+    "activation_search": "an activation's range is the one that disturbs its reader's output "
+                         "least, instead of what the observer says",
+    "weight_search": "a weight channel's scale is the one that disturbs the layer's output least, "
+                     "instead of the largest weight's",
+    "gptq": "weights are rounded so that the layer's output is reconstructed, instead of each to "
+            "nearest (GPTQ)",
+    "bias_correction": "what the mean of a linear layer's integer output is off goes into its bias",
+}
+"""What each technique does, by name, in the order in which they are applied."""
+
+EQUALIZATIONS = ("zero_points", "layernorm_fold", "attention_fold")
+"""Those that change the float network, its function kept: `vitrtl.sw.ptq.equalization`."""
+
+DEFAULT_TECHNIQUES = tuple(TECHNIQUES)
+"""Those that are used where nothing else is asked for."""
+
+
+def parse_techniques(text: str) -> tuple[str, ...]:
+    """Return the techniques of a list `NAME[,NAME...]`, of `none` or of `default`.
+
+    Raises
+    ------
+    UserError
+        For a name that is not among `TECHNIQUES`.
+    """
+    if text == "none":
+        return ()
+    return check_techniques(DEFAULT_TECHNIQUES if text == "default" else text.split(","))
+
+
+def check_techniques(names: Iterable[str]) -> tuple[str, ...]:
+    """Return techniques in the order in which they are applied, each once."""
+    names = set(names)
+    for name in sorted(names):
+        if name not in TECHNIQUES:
+            raise UserError(f"technique must be one of {', '.join(TECHNIQUES)}, or none or "
+                            f"default alone, not {name!r}")
+    return tuple(name for name in TECHNIQUES if name in names)
