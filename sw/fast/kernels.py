@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
-__all__ = ["add_saturating", "carry_down_lanes", "encode_rows", "look_up", "look_up_by_row",
-           "normalise_rows", "normalise_to_operand", "row_extremes", "row_magnitudes",
-           "row_squares", "row_sums", "row_table_squares", "scale_by_table", "scale_rows",
-           "sum_terms"]
+__all__ = ["add_saturating", "carry_down_lanes", "encode_rows", "log2_by_table", "look_up",
+           "look_up_by_row", "normalise_rows", "normalise_to_operand", "row_extremes",
+           "row_magnitudes", "row_squares", "row_sums", "row_table_squares", "scale_by_table",
+           "scale_online", "scale_rows", "sum_online", "sum_terms"]
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
@@ -106,6 +106,58 @@ def scale_by_table(x, smallest, largest, numerators, places, factors, shifts, ou
             answers[d] = (numerators[d] * factor) >> (places[d] + shift)
         for c in range(columns):
             out[r, c] = answers[largest[r] - x[r, c]]
+
+
+@_compiled
+def log2_by_table(x, smallest, largest, terms, totals, finest, out):
+    """Write how many of the thresholds of log-int-softmax the rounded `total / term` reaches."""
+    rows, columns = x.shape
+    answers = np.empty(terms.size, out.dtype)
+    for r in range(rows):
+        for d in range(largest[r] - smallest[r] + 1):
+            term = terms[d]
+            ratio = 2 * totals[r] + term
+            code = np.int64(ratio >= 4 * term) + np.int64(ratio > 6 * term)
+            for j in range(2, finest + 1):
+                code += ratio >= (3 * term) << j
+            answers[d] = code
+        for c in range(columns):
+            out[r, c] = answers[largest[r] - x[r, c]]
+
+
+@_compiled
+def sum_online(x, first, mantissas, octaves, ceilings, lanes, peaks, totals):
+    """Write each row's largest ceiling, and the sum of mantissas shifted to it beat by beat.
+
+    A number shifted by 16 places or more is zero.
+    """
+    rows, columns = x.shape
+    for r in range(rows):
+        total, peak = np.int64(0), ceilings[x[r, 0] - first]
+        for start in range(0, columns, lanes):
+            stop, before = min(start + lanes, columns), peak
+            for c in range(start, stop):
+                peak = max(peak, ceilings[x[r, c] - first])
+            total = total >> (peak - before) if peak - before < 16 else 0
+            for c in range(start, stop):
+                code = x[r, c] - first
+                if peak - octaves[code] < 16:
+                    total += mantissas[code] >> (peak - octaves[code])
+        peaks[r], totals[r] = peak, total
+
+
+@_compiled
+def scale_online(x, smallest, largest, first, mantissas, octaves, peaks, factors, shift, out):
+    """Write `((mantissa >> (peak - octave)) * factor) >> shift`, 0 from 16 octaves down."""
+    rows, columns = x.shape
+    answers = np.empty(mantissas.size, out.dtype)
+    for r in range(rows):
+        for code in range(smallest[r] - first, largest[r] - first + 1):
+            below = peaks[r] - octaves[code]
+            mantissa = mantissas[code] >> below if below < 16 else 0
+            answers[code] = (mantissa * factors[r]) >> shift
+        for c in range(columns):
+            out[r, c] = answers[x[r, c] - first]
 
 
 @_compiled

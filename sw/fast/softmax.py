@@ -1,4 +1,4 @@
-"""Softmax methods whose result follows from the distance below the maximum and the row's sum."""
+"""Softmax of rows, each method's exponentials in a table that its golden parts have answered."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,8 +8,9 @@ import numpy as np
 
 from vitrtl.sw.fast import kernels
 from vitrtl.sw.fast.rows import as_rows
-from vitrtl.sw.golden import softmax_exp2
+from vitrtl.sw.golden import softmax_exp2, softmax_softermax
 from vitrtl.sw.golden.fixed_point import bit_length
+from vitrtl.sw.golden.log2_code import FRACTION_BITS
 from vitrtl.sw.golden.poly_exp import poly_exp
 from vitrtl.sw.golden.power_scale import aligned
 from vitrtl.sw.golden.shift_exp import CHORD, shift_exp, shift_exp_parts, times_log2e
@@ -44,6 +45,10 @@ class _Form:
 def softmax_path(name: str, spec: VectorSpec,
                  constants: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return the faster way of a softmax, or None."""
+    if name == "softmax_softermax":
+        return _online(spec, constants)
+    if name == "softmax_log_int":
+        return _logarithm(spec, constants)
     if name not in _FORMS:
         return None
     if getattr(spec, "carry", False):
@@ -51,18 +56,65 @@ def softmax_path(name: str, spec: VectorSpec,
     distances = np.arange(1 << spec.in_width)
     form = _FORMS[name](distances, spec, constants)
     places = np.broadcast_to(form.places, distances.shape).astype(np.int64)
+
+    def write(rows: _Rows, out: np.ndarray) -> None:
+        factors, shifts = form.divide(rows.totals)
+        shifts = np.broadcast_to(shifts, rows.totals.shape).astype(np.int64)
+        kernels.scale_by_table(rows.x, rows.smallest, rows.largest, form.numerators, places,
+                               factors, shifts, out)
+
+    return _of_sums(form.terms, spec, write)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows as a matrix, and the ends and the sum of terms of each."""
+
+    x: np.ndarray
+    smallest: np.ndarray
+    largest: np.ndarray
+    totals: np.ndarray
+
+
+def _of_sums(terms: np.ndarray, spec: VectorSpec,
+             write: Callable[[_Rows, np.ndarray], None]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the way that writes its results once each row's sum of terms is known."""
     dtype = storage(spec.out_format)
 
     def apply(x: np.ndarray) -> np.ndarray:
-        rows = as_rows(x)
-        smallest, largest, totals = np.empty((3, len(rows)), np.int64)
+        rows = _Rows(as_rows(x), *np.empty((3, x.size // x.shape[-1]), np.int64))
+        kernels.row_extremes(rows.x, rows.smallest, rows.largest)
+        kernels.sum_terms(rows.x, rows.largest, terms, rows.totals)
+        out = np.empty(x.shape, dtype)
+        write(rows, as_rows(out))
+        return out
+
+    return apply
+
+
+def _logarithm(spec: VectorSpec, constants: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the way of the softmax whose results are powers of two."""
+    terms = _poly_exp(np.arange(1 << spec.in_width), spec, constants)
+    return _of_sums(terms, spec, lambda rows, out: kernels.log2_by_table(
+        rows.x, rows.smallest, rows.largest, terms, rows.totals, FRACTION_BITS, out))
+
+
+def _online(spec: VectorSpec, constants: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the way of the softmax whose sum follows a running maximum."""
+    fmt, dtype = spec.in_format, storage(spec.out_format)
+    scores = aligned(np.arange(fmt.lo, fmt.hi + 1), spec, constants)
+    octaves, fraction = scores >> spec.finest, scores & ((1 << spec.finest) - 1)
+    mantissas = softmax_softermax.power_of_two(fraction, spec.finest)
+    ceilings = octaves + (fraction != 0)
+
+    def apply(x: np.ndarray) -> np.ndarray:
+        rows, out = as_rows(x), np.empty(x.shape, dtype)
+        smallest, largest, peaks, totals = np.empty((4, len(rows)), np.int64)
         kernels.row_extremes(rows, smallest, largest)
-        kernels.sum_terms(rows, largest, form.terms, totals)
-        factors, shifts = form.divide(totals)
-        out = np.empty(rows.shape, dtype)
-        kernels.scale_by_table(rows, smallest, largest, form.numerators, places, factors,
-                               np.broadcast_to(shifts, totals.shape).astype(np.int64), out)
-        return out.reshape(x.shape)
+        kernels.sum_online(rows, fmt.lo, mantissas, octaves, ceilings, spec.lanes, peaks, totals)
+        kernels.scale_online(rows, smallest, largest, fmt.lo, mantissas, octaves, peaks,
+                             LARGEST_SUM // totals, 32 - spec.out_bits, as_rows(out))
+        return out
 
     return apply
 
@@ -75,9 +127,9 @@ def _carried(spec: VectorSpec, constants: Any) -> Callable[[np.ndarray], np.ndar
 
     def apply(x: np.ndarray) -> np.ndarray:
         rows = as_rows(whole(x))
-        out = np.empty(rows.shape, dtype)
-        kernels.carry_down_lanes(rows, spec.lanes, dropped, out)
-        return out.reshape(x.shape)
+        out = np.empty(x.shape, dtype)
+        kernels.carry_down_lanes(rows, spec.lanes, dropped, as_rows(out))
+        return out
 
     return apply
 
@@ -107,10 +159,14 @@ def _lut(d: np.ndarray, spec: Any, constants: Any) -> _Form:
     return _quotient(e, 2**32 - 1, 32 - spec.out_bits)
 
 
-def _iexp(d: np.ndarray, spec: Any, constants: Any) -> _Form:
+def _poly_exp(d: np.ndarray, spec: Any, constants: Any) -> np.ndarray:
     hi = spec.in_format.hi
     pairs, _ = poly_exp(np.stack([np.full_like(d, hi), hi - d], axis=-1), spec, constants)
-    return _quotient(np.ascontiguousarray(pairs[:, 1]), 2**32, 32 - spec.out_bits)
+    return np.ascontiguousarray(pairs[:, 1])
+
+
+def _iexp(d: np.ndarray, spec: Any, constants: Any) -> _Form:
+    return _quotient(_poly_exp(d, spec, constants), 2**32, 32 - spec.out_bits)
 
 
 def _exp2(d: np.ndarray, spec: Any, constants: Any) -> _Form:
