@@ -10,12 +10,13 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 
 from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.divider import RoundedQuotient
 from vitrtl.hw.pipeline import Pipeline
-from vitrtl.hw.row import Handover, RowBuffer, RowEmit, RowGate, RowIntake
+from vitrtl.hw.row import RowBuffer, RowEmit, RowGate, RowIntake
+from vitrtl.hw.running_sums import RunningSums, sum_stages
 from vitrtl.hw.stream import shape_of, vector_signature
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.layernorm_common import PerChannelSpec
@@ -60,10 +61,10 @@ class TwoPassLayerNorm(wiring.Component, ABC):
     @property
     def timing(self) -> Timing:
         """Cycles for a row of B beats."""
-        tree = (self.spec.lanes - 1).bit_length()
         mean, factor = self._mean.timing, self.factor_timing
-        stages = 2 * tree + self.DEVIATION_STAGES + self.TERM_STAGES + self.OUT_STAGES
-        return Timing(latency_fixed=5 + stages + mean.latency_fixed + factor.latency_fixed,
+        stages = (2 * sum_stages(self.spec.lanes) + self.DEVIATION_STAGES + self.TERM_STAGES
+                  + self.OUT_STAGES)
+        return Timing(latency_fixed=3 + stages + mean.latency_fixed + factor.latency_fixed,
                       latency_per_beat=2,
                       interval_min=max(mean.interval_min, factor.interval_min))
 
@@ -91,7 +92,6 @@ class TwoPassLayerNorm(wiring.Component, ABC):
         m = Module()
         spec = self.spec
         lanes, width = spec.lanes, spec.in_width
-        tree = (lanes - 1).bit_length()
 
         # Stage 1: take rows; add and count their elements. The sign bits are inverted, which adds
         # half of the range to every element, and so to the mean, and takes the signs away.
@@ -100,19 +100,13 @@ class TwoPassLayerNorm(wiring.Component, ABC):
         run = Pipeline(m, Const(1))
         elements = [run.reg(Mux(keep, _offset(x), 0))
                     for keep, x in zip(intake.keep, self.i.payload.data, strict=True)]
-        added = self._tree(run, elements)
-        valid = run.reg(intake.transfer, 1 + tree, reset_less=False)
-        adding = RowGate(m, valid, run.reg(self.i.payload.last, 1 + tree))
-        held = 1 if lanes == 1 else run.reg(sum(intake.keep[1:], intake.keep[0]), 1 + tree)
+        kept = [Const(1)] if lanes == 1 else [run.reg(keep) for keep in intake.keep]
         mean = m.submodules.mean = self._mean
-        sums = Signal(mean.pair, reset_less=True)
-        with m.If(valid):
-            m.d.sync += [
-                sums.dividend.eq(Mux(adding.in_row, sums.dividend, 0) + added),
-                sums.divisor.eq(Mux(adding.in_row, sums.divisor, 0) + held),
-            ]
         take_sums = Signal()
-        ready_sums = Handover(m, Value.cast(sums), intake.gate.starts, adding.ends, take_sums)
+        ready_sums = RunningSums(
+            m, mean.pair, run, {"dividend": elements, "divisor": kept},
+            run.reg(intake.transfer, reset_less=False), run.reg(self.i.payload.last),
+            intake.gate.starts, take_sums)
         m.d.comb += [
             intake.may_start.eq(ready_sums.may_start),
             mean.i.valid.eq(ready_sums.valid),
@@ -152,14 +146,11 @@ class TwoPassLayerNorm(wiring.Component, ABC):
         if lanes > 1:
             terms = [Mux(k, term, 0)
                      for k, term in zip(run.reg(keep, self.TERM_STAGES), terms, strict=True)]
-        valid = run.reg(valid, self.TERM_STAGES + tree, reset_less=False)
-        summing = RowGate(m, valid, run.reg(last, self.TERM_STAGES + tree))
-        added = self._tree(run, terms)
-        total = Signal(shape_of(spec.statistic_format), reset_less=True)
-        with m.If(valid):
-            m.d.sync += total.eq(Mux(summing.in_row, total, 0) + added)
         take_total = Signal()
-        statistics = Handover(m, total, inner.starts, summing.ends, take_total)
+        statistics = RunningSums(
+            m, data.StructLayout({"statistic": shape_of(spec.statistic_format)}), run,
+            {"statistic": terms}, run.reg(valid, self.TERM_STAGES, reset_less=False),
+            run.reg(last, self.TERM_STAGES), inner.starts, take_total)
         m.d.comb += statistics_may_start.eq(statistics.may_start)
 
         # Beside the stream, once a row: the factor.
@@ -187,13 +178,6 @@ class TwoPassLayerNorm(wiring.Component, ABC):
 
         emit.finish(self.OUT_STAGES, lane)
         return m
-
-    @staticmethod
-    def _tree(pipe: Pipeline, values: list[Value]) -> Value:
-        """Return the sum over the lanes, a stage for each doubling."""
-        while len(values) > 1:
-            values = [pipe.reg(a + b) for a, b in zip(values[::2], values[1::2], strict=True)]
-        return values[0]
 
 
 def _offset(element: Value) -> Value:
