@@ -70,10 +70,12 @@ class Reciprocal(wiring.Component):
     numerator : the fixed numerator; its low `quotient_width` bits must be all ones or all zeros.
     divisor_width : bits of the divisor, unsigned.
     quotient_width : bits of the quotient; it must fit, for every divisor that is offered.
+    most_longer : by how many ones the numerator, then all ones, can be longer.
 
     Members
     -------
     i : divisors.
+    longer : by how many ones the numerator of this divisor is longer; only with `most_longer`.
     o : quotients, in order. The next division runs while a quotient waits.
 
     Latency
@@ -86,16 +88,23 @@ class Reciprocal(wiring.Component):
     One quotient per `quotient_width + 1` cycles.
     """
 
-    def __init__(self, numerator: int, divisor_width: int, quotient_width: int) -> None:
+    def __init__(self, numerator: int, divisor_width: int, quotient_width: int,
+                 most_longer: int = 0) -> None:
         ones = (1 << quotient_width) - 1
         if numerator & ones not in (0, ones):
             raise ValueError(f"the low {quotient_width} bits of the numerator must be all equal, "
                              f"not {numerator & ones:#x}")
+        if most_longer and numerator & (numerator + 1):
+            raise ValueError(f"a numerator that can be longer must be all ones, "
+                             f"not {numerator:#x}")
         self.numerator = numerator
+        self.most_longer = most_longer
         self.divisor_width = divisor_width
         self.quotient_width = quotient_width
+        longer = {"longer": In(range(most_longer + 1))} if most_longer else {}
         super().__init__({
             "i": In(stream.Signature(unsigned(divisor_width))),
+            **longer,
             "o": Out(stream.Signature(unsigned(quotient_width))),
         })
 
@@ -107,6 +116,9 @@ class Reciprocal(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         head = self.numerator >> self.quotient_width
+        loaded = Cat(Const(head, head.bit_length()),
+                     (self.longer > place for place in range(self.most_longer))
+                     ) if self.most_longer else head
         tail_bit = Const(self.numerator & 1, 1)
         divisor = Signal(self.divisor_width, reset_less=True)
         # What they are loaded with is their initial value too, because a device's register knows
@@ -135,7 +147,7 @@ class Reciprocal(wiring.Component):
         m.d.comb += self.i.ready.eq(~running | move)
         with m.If(self.i.ready):
             m.d.sync += running.eq(self.i.valid)
-            m.d.sync += [divisor.eq(self.i.payload), remainder.eq(head), quotient.eq(1)]
+            m.d.sync += [divisor.eq(self.i.payload), remainder.eq(loaded), quotient.eq(1)]
         with m.Elif(~done):
             m.d.sync += [
                 remainder.eq(Mux(fits, trial, dividend)),

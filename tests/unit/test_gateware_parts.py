@@ -57,6 +57,35 @@ def test_reciprocal_is_the_floor_and_takes_the_stated_cycles(numerator):
     assert set(gaps) == {dut.cycles}
 
 
+class LongerReciprocal(Elaboratable):
+    """A reciprocal whose numerators are all longer by as much."""
+
+    def __init__(self, longer: int) -> None:
+        self.unit = Reciprocal(2**21 - 1, divisor_width=20, quotient_width=12, most_longer=3)
+        self.i, self.o, self.longer = self.unit.i, self.unit.o, longer
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.unit = self.unit
+        m.d.comb += self.unit.longer.eq(self.longer)
+        return m
+
+
+@pytest.mark.parametrize("longer", range(4))
+def test_a_longer_numerator_is_as_good_as_a_shifted_divisor(longer):
+    rng = np.random.default_rng(0)
+    divisors = [2**9, 2**9 + 1, 2**17 - 1, *rng.integers(2**9, 2**17, 40).tolist()]
+    results, gaps = pass_through(LongerReciprocal(longer), [d << longer for d in divisors], int)
+    assert results == [(2**21 - 1) // d for d in divisors]
+    assert set(gaps) == {13}
+
+
+def test_reciprocal_refuses_a_numerator_it_cannot_make_longer():
+    with pytest.raises(ValueError, match="^a numerator that can be longer must be all ones, "
+                                         "not 0x100$"):
+        Reciprocal(0x100, divisor_width=8, quotient_width=4, most_longer=1)
+
+
 def test_reciprocal_refuses_a_numerator_it_cannot_stream():
     with pytest.raises(ValueError, match="^the low 4 bits of the numerator must be all equal, "
                                          "not 0x5$"):
