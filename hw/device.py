@@ -11,7 +11,8 @@ class Device:
 
     Parameters
     ----------
-    name : `generic` infers multipliers, `ecp5` instances MULT18X18D with its own registers.
+    name : `generic` leaves all to synthesis, `ecp5` instances MULT18X18D and DP16KD with their own
+        registers, and CCU2C.
     """
 
     name: str = "generic"

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from vitrtl.hw.add_subtract import AddSubtract
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.timing import Timing
 
@@ -14,22 +15,20 @@ def pipelined_fraction(pipe: Pipeline, numerator: Value, denominator: Value,
                        digits: int) -> Value:
     """Return `(numerator << digits) // denominator` for a numerator below its denominator.
 
-    A numerator equal to its denominator gives all ones.
+    A numerator equal to its denominator gives all ones. Not restoring: a remainder below zero
+    stays, and the denominator is added to it next.
 
     Latency
     -------
     `digits` stages.
     """
-    m = pipe.m
-    remainder = numerator
+    remainder = Cat(numerator, Const(0, len(denominator) + 1 - len(numerator)))
     quotient = Const(0, 0)
     for _ in range(digits):
-        doubled = Cat(Const(0, 1), remainder)
-        trial = Signal(len(denominator) + 2)
-        m.d.comb += trial.eq(doubled - denominator)
-        fits = ~trial[-1]
-        remainder = pipe.reg(Mux(fits, trial, doubled)[:len(denominator)])
-        quotient = pipe.reg(Cat(fits, quotient))
+        doubled = Cat(Const(0, 1), remainder[:-1])
+        rest = _rest(pipe, doubled, denominator, ~remainder[-1], Const(1))
+        remainder = pipe.reg(rest)
+        quotient = pipe.reg(Cat(~rest[-1], quotient))
         denominator = pipe.reg(denominator)
     return quotient
 
@@ -37,29 +36,40 @@ def pipelined_fraction(pipe: Pipeline, numerator: Value, denominator: Value,
 def pipelined_reciprocal(pipe: Pipeline, divisor: Value, digits: int) -> Value:
     """Return `(2**(digits + 1) - 1) // divisor` for divisors of at least 2.
 
-    Restoring, and triangular: the dividend is all ones, so after j digits the remainder has j
-    bits, and only so much of the divisor is subtracted.
+    Not restoring, as `pipelined_fraction`, and triangular: the dividend is all ones, so after j
+    digits the remainder has j bits, and only so much of the divisor is subtracted. As long as the
+    divisor has bits above, nothing is.
 
     Latency
     -------
     `digits` stages.
     """
-    m = pipe.m
-    remainder = Const(1, 1)
-    above = divisor[2:].any()
+    # Whether the divisor has bits from every fourth place on is found once, and goes with it.
+    above = {place: divisor[place:].any() for place in range(4, len(divisor), 4)}
+    remainder = Const(1, 2)
+    reaches = ~divisor[2:].any()
     quotient = Const(0, 0)
     for bits in range(2, digits + 2):
-        dividend = Cat(Const(1, 1), remainder)
-        trial = Signal(bits + 1)
-        m.d.comb += trial.eq(dividend - divisor[:bits])
-        fits = Signal()
-        m.d.comb += fits.eq(~trial[-1] & ~above)
-        remainder = pipe.reg(Mux(fits, trial[:bits], dividend))
-        quotient = pipe.reg(Cat(fits, quotient))
+        rest = _rest(pipe, Cat(Const(1, 1), remainder), divisor[:bits], ~remainder[-1], reaches)
+        remainder = pipe.reg(rest)
+        quotient = pipe.reg(Cat(reaches & ~rest[-1], quotient))
         # Whether the divisor has bits above the next remainder is known a stage ahead.
-        above = pipe.reg(divisor[bits + 1:].any()) if bits + 1 < len(divisor) else Const(0)
+        place = -(-(bits + 1) // 4) * 4
+        higher = [divisor[bits + 1:place], above.get(place, Const(0))]
+        reaches = pipe.reg(~Cat(*higher).any())
+        above = {p: pipe.reg(bit) for p, bit in above.items() if p > bits + 1}
         divisor = pipe.reg(divisor)
     return quotient
+
+
+def _rest(pipe: Pipeline, dividend: Value, divisor: Value, subtract: Value,
+          reaches: Value) -> Value:
+    """Return what one digit leaves: the dividend, less or plus the divisor if that reaches it."""
+    adder = AddSubtract(len(dividend))
+    pipe.m.submodules += adder
+    pipe.m.d.comb += [adder.en.eq(reaches), adder.subtract.eq(subtract),
+                      adder.a.eq(dividend), adder.b.eq(divisor)]
+    return adder.o
 
 
 class Reciprocal(wiring.Component):

@@ -4,14 +4,17 @@ from math import isqrt
 
 import numpy as np
 import pytest
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import Const, Elaboratable, Module, Signal, signed, unsigned
+from amaranth.lib import data
 from amaranth.sim import Simulator
 
 from vitrtl.hw.device import Device
-from vitrtl.hw.divider import Reciprocal
+from vitrtl.hw.divider import Reciprocal, pipelined_fraction, pipelined_reciprocal
 from vitrtl.hw.multiplier import Multiplier
+from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.row import TAPS, RowBuffer
 from vitrtl.hw.row_statistics import MeanVariance, ReciprocalRoot, SquareRoot
+from vitrtl.hw.running_sums import RunningSums
 from vitrtl.hw.timing import Timing
 from vitrtl.sw.golden.layernorm_newton import NewtonSpec
 from vitrtl.sw.golden.reciprocal_root import reciprocal_root
@@ -44,6 +47,42 @@ def pass_through(dut, inputs, read):
     simulator.add_testbench(sink)
     simulator.run()
     return results, np.diff(cycles)
+
+
+def pipelined(build, widths, inputs, stages):
+    """Return what a pipeline gives for operands, one after the other."""
+    m = Module()
+    operands = [Signal(width) for width in widths]
+    result = build(Pipeline(m, Const(1)), *operands)
+    results = []
+
+    async def bench(ctx):
+        for values in [*inputs, *inputs[:stages - 1]]:
+            for operand, value in zip(operands, values, strict=True):
+                ctx.set(operand, value)
+            await ctx.tick()
+            results.append(ctx.get(result))
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return results[stages - 1:]
+
+
+def test_pipelined_reciprocal_is_the_floor():
+    rng = np.random.default_rng(0)
+    divisors = [2, 3, 2**12 - 1, *(2**k + d for k in range(2, 12) for d in (-1, 0, 1)),
+                *(2 ** rng.uniform(1, 12, 200)).astype(int).tolist()]
+    results = pipelined(lambda pipe, d: pipelined_reciprocal(pipe, d, 11), [12],
+                        [(d,) for d in divisors], 11)
+    assert results == [(2**12 - 1) // d for d in divisors]
+
+
+def test_pipelined_fraction_is_the_floor_and_all_ones_for_one():
+    pairs = [(n, d) for d in range(1, 32) for n in range(d + 1)]
+    results = pipelined(lambda pipe, n, d: pipelined_fraction(pipe, n, d, 7), [5, 5], pairs, 7)
+    assert results == [min((n << 7) // d, 127) for n, d in pairs]
 
 
 @pytest.mark.parametrize("numerator", [2**31 - 1, 2**32])
@@ -186,3 +225,52 @@ def test_timing_adds_up():
     timing = Timing(latency_fixed=33, latency_per_beat=2, interval_min=17)
     assert (timing.latency(64), timing.cycles(64)) == (161, 225)
     assert (timing.interval(64), timing.interval(3)) == (64, 17)
+
+
+@pytest.mark.parametrize("waits", [0, 0.5, 0.9], ids="waits {}".format)
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_running_sums_lose_nothing_while_they_wait(lanes, waits):
+    rng = np.random.default_rng(lanes)
+    rows = [rng.integers(-128, 128, (beats, lanes)) for beats in rng.integers(1, 6, 60)]
+    m = Module()
+    elements = [Signal(signed(8)) for _ in range(lanes)]
+    comes, last, starts, take = Signal(), Signal(), Signal(), Signal()
+    sums = RunningSums(m, data.StructLayout({"total": signed(14), "beats": 3}),
+                       Pipeline(m, Const(1)), {"total": elements, "beats": [Const(1)]}, comes,
+                       last, starts, take)
+    found = []
+
+    async def source(ctx):
+        for row in rows:
+            # Between rows and beats comes what must not be added.
+            while not ctx.get(sums.may_start):
+                ctx.set(elements[0], 77)
+                await ctx.tick()
+            for place, beat in enumerate(row.tolist()):
+                for element, value in zip(elements, beat, strict=True):
+                    ctx.set(element, value)
+                for signal, value in ((comes, 1), (starts, place == 0),
+                                      (last, place == len(row) - 1)):
+                    ctx.set(signal, value)
+                await ctx.tick()
+                ctx.set(comes, 0)
+                ctx.set(starts, 0)
+                if rng.random() < 0.2:
+                    await ctx.tick()
+
+    async def sink(ctx):
+        while len(found) < len(rows):
+            taken = ctx.get(sums.valid) and rng.random() >= waits
+            ctx.set(take, taken)
+            if taken:
+                word = ctx.get(sums.value)
+                total = word & 0x3FFF
+                found.append((total - (total >> 13 << 14), word >> 14))
+            await ctx.tick()
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(source)
+    simulator.add_testbench(sink)
+    simulator.run_until(4e-3)
+    assert found == [(row.sum(), len(row)) for row in rows]
