@@ -1,6 +1,6 @@
 """ShiftGELU as I-ViT publishes it, golden model `vitrtl.sw.golden.gelu_shiftgelu`."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -143,7 +143,7 @@ class RowExp(wiring.Component):
     @property
     def cycles(self) -> int:
         """Cycles from one row to the next."""
-        return self.spec.n + self.doublings + 4
+        return self.spec.n + self.doublings + 5
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -155,42 +155,52 @@ class RowExp(wiring.Component):
         step = Signal(range(max(n, self.doublings) + 1))
         value = Signal(31, reset_less=True)
         clamp = Signal()
+        # p is 1.4375 times the distance of zero below the maximum.
+        distance = Signal(signed(spec.in_width + 1), reset_less=True)
+        most = Signal(signed(spec.magnitude_width + 1))
         p = Signal(signed(spec.magnitude_width + 1))
-        m.d.comb += p.eq(-((-largest) + ((-largest) >> 1) - ((-largest) >> 4)))
+        m.d.comb += [
+            most.eq(distance + (distance >> 1)),
+            p.eq((distance >> 4) - most),
+        ]
+
+        # One adder for both directions: the remainder plus I0 or, by the complement, less I0.
+        trial = Signal(signed(spec.magnitude_width + 2))
+        addend = Cat(self.i0, Const(0, len(trial) - spec.i0_width))
+        m.d.comb += trial.eq(remainder + (addend ^ (~below).replicate(len(trial))) + ~below)
+        next_octave = octave + Mux(below, 1, -1)
 
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += largest.eq(self.i.payload)
+                m.d.sync += [largest.eq(self.i.payload), distance.eq(-self.i.payload)]
                 with m.If(self.i.valid):
                     m.next = "DISTANCE"
             with m.State("DISTANCE"):
-                # p is 1.4375 times the distance of zero below the maximum.
                 m.d.sync += [remainder.eq(p), below.eq(p < 0), octave.eq(n), step.eq(n - 1)]
                 m.next = "OCTAVES"
             with m.State("OCTAVES"):
-                with m.If(below & (remainder < 0)):
-                    m.d.sync += [remainder.eq(remainder + self.i0), octave.eq(octave + 1)]
-                with m.If(~below & (remainder >= self.i0)):
-                    m.d.sync += [remainder.eq(remainder - self.i0), octave.eq(octave - 1)]
+                with m.If(Mux(below, remainder[-1], ~trial[-1])):
+                    m.d.sync += [remainder.eq(trial), octave.eq(next_octave)]
                 m.d.sync += step.eq(step - 1)
                 with m.If(step == 0):
-                    m.next = "MANTISSA"
+                    m.next = "CLAMP"
+            with m.State("CLAMP"):
+                # A remainder that is left after n octaves was clamped away. There it is set so
+                # that the mantissa is I0: the first doubling is one that is not made.
+                left = Mux(remainder[-1], 0, remainder)
+                m.d.sync += remainder.eq(Mux(octave == 0, self.i0, left))
+                m.next = "MANTISSA"
             with m.State("MANTISSA"):
-                # A remainder that is left after n octaves was clamped away.
-                left = Mux((octave == 0) | (remainder < 0), 0, remainder)
-                m.d.sync += [value.eq((self.i0 << 1) - left), clamp.eq(0),
+                m.d.sync += [value.eq((self.i0 << 1) - remainder), clamp.eq(0), below.eq(0),
                              step.eq(self.doublings - 1)]
                 m.next = "DOUBLE"
             with m.State("DOUBLE"):
-                # (u << octave) >> 1: the first doubling is the one that is not made.
-                with m.If(octave > 1):
+                with m.If(octave[1:].any()):
                     m.d.sync += [value.eq(value << 1), clamp.eq(clamp | value[-1]),
-                                 octave.eq(octave - 1)]
-                with m.Elif(octave == 0):
-                    m.d.sync += [value.eq(value >> 1), octave.eq(1)]
+                                 octave.eq(next_octave)]
                 m.d.sync += step.eq(step - 1)
                 with m.If(step == 0):
                     m.next = "OFFER"

@@ -149,4 +149,4 @@ def tangent_value(pipe: Pipeline, remainder: Value, i0: Value, width: int) -> Va
 
 def shift_exp_value(pipe: Pipeline, u: Value, q: Value, n: int) -> Value:
     """Return `(u << (n - q)) >> 1`.  Latency: 2 stages."""
-    return pipe.shift_right(Value.cast(u << (n - 1)), q, len(u) + n - 1)
+    return pipe.shift_right_sparse(Value.cast(u << (n - 1)), q, len(u) + n - 1)
