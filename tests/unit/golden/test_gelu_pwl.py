@@ -11,6 +11,7 @@ from vitrtl.sw.golden import gelu_pwl
 from vitrtl.sw.golden.exact import normal_cdf
 
 GOLDEN = gelu_pwl.GOLDEN
+OPERAND = GOLDEN.variants["s8 operand"]
 CODES = np.arange(-128, 128)
 
 
@@ -73,3 +74,45 @@ def test_a_scale_that_leaves_the_range_is_refused():
     with pytest.raises(ValueError, match="^scale must be at most 0.5 for activations of 6 bits "
                                          "before the point, not 0.6$"):
         GOLDEN.derive(GOLDEN.spec(), "0.6")
+
+
+@pytest.mark.parametrize(("scale", "wanted"), [
+    ("0.001", None), ("0.01", None), ("0.05", "0.0137"), ("0.137", "0.002"), ("0.25", "0.25"),
+    ("0.5", "0.061")])
+def test_an_operand_is_the_result_at_the_output_scale(scale, wanted):
+    real, _ = GOLDEN.derive(GOLDEN.spec(), scale)
+    constants, out_scale = GOLDEN.derive(OPERAND, scale, wanted)
+    # Half a step up and then down; -128 is never reached.
+    expected = [min(int((y * 2 + (step := 1024 * out_scale)) // (2 * step)), 127)
+                for y in GOLDEN.function(CODES, GOLDEN.spec(), real).tolist()]
+    assert GOLDEN.function(CODES, OPERAND, constants).tolist() == expected
+    assert min(expected) > -90
+
+
+def test_an_operand_is_within_half_a_step_more_at_every_scale():
+    limit = GOLDEN.error_limit(0.25)
+    share = []
+    for step in range(20, 501, 3):
+        for ratio in (1, Fraction(1, 3), Fraction(8, 7)):
+            scale = Fraction(step, 2000)
+            constants, out_scale = GOLDEN.export(OPERAND, scale, out_scale=scale * ratio)
+            out_step = float(out_scale)
+            exact = np.minimum(reference.gelu(CODES * float(scale)), 127 * out_step)
+            found = GOLDEN.function(CODES, OPERAND, constants) * out_step
+            share.append((np.abs(found - exact).max() - out_step / 2) / limit)
+    assert 0.8 <= max(share) <= 1
+
+
+@pytest.mark.parametrize(("wanted", "inverse"), [
+    ("0.002", 256000), ("0.25", 2048), ("0.00001", 2**18 - 1), ("2000", 1)])
+def test_the_output_scale_is_the_one_that_its_inverse_stands_for(wanted, inverse):
+    constants, out_scale = GOLDEN.export(OPERAND, Fraction(1, 20), out_scale=Fraction(wanted))
+    assert constants.inverse == inverse
+    assert out_scale == Fraction(512, inverse)
+    assert OPERAND.merges_requantizer
+
+
+def test_a_range_that_the_multiplier_cannot_take_is_refused():
+    with pytest.raises(ValueError, match=r"^range_width must be 3\.\.7 bits, not 8$"):
+        GOLDEN.spec(merged=True, range_width=8)
+    assert GOLDEN.spec(range_width=8).out_format.width == 19
