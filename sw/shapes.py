@@ -12,8 +12,8 @@ import numpy as np
 
 __all__ = ["SHAPES", "SIDE", "TEXTURES", "Photographs", "draw", "photographs"]
 
-SHAPES = ("disc", "square", "triangle", "cross", "ring")
-TEXTURES = ("rows", "columns", "checks", "dots")
+SHAPES = ("disc", "triangle", "cross", "ring")
+TEXTURES = ("rows", "columns", "diagonals", "checks", "dots")
 
 SIDE = 64
 """Height and width of an image."""
@@ -21,7 +21,7 @@ SIDE = 64
 TEST_FROM = 424
 """Column of the photographs from which on the test part is cut."""
 
-TURN = 16
+TURN = 12
 """Largest turn of shape and texture, in 256ths of a full one."""
 
 FRACTION = 10
@@ -93,15 +93,14 @@ def _draw_chunk(labels: np.ndarray, behind: Photographs,
         return drawn.reshape(count, *shape, 1, 1).astype(np.int32)
 
     ground = _crops(count, behind, random).astype(np.int32)
-    radius = uniform(15, 25)
-    at = [uniform(16, SIDE - 17) for _ in range(2)]
+    radius = uniform(18, 26)
+    at = [uniform(24, SIDE - 25) for _ in range(2)]
     inside = _inside(labels // len(TEXTURES), *_frame(at, uniform(-TURN, TURN)), radius << FRACTION)
 
-    period = uniform(6, 10) << FRACTION
+    period = uniform(7, 9) << FRACTION
     phase = [uniform(0, SIDE) for _ in range(2)]
     bright = _pattern(labels % len(TEXTURES), *_frame(phase, uniform(-TURN, TURN)), period)
-    middle, contrast = uniform(60, 195, 3), uniform(28, 64, 3)
-    contrast *= 2 * uniform(0, 1, 3) - 1
+    middle, contrast = uniform(56, 199, 3), uniform(28, 56)[:, np.newaxis]
     paint = middle + np.where(bright[:, np.newaxis], contrast, -contrast)
 
     opacity = uniform(170, 256)[:, np.newaxis] * inside[:, np.newaxis]
@@ -147,7 +146,6 @@ def _inside(shape: np.ndarray, u: np.ndarray, v: np.ndarray, radius: np.ndarray)
     outer, inner = (radius * 7 >> 7) ** 2, (radius >> 5) ** 2
     covered = [
         distance <= outer,
-        long * 4 <= radius * 3,
         (v >= -radius >> 1) & (v * 256 + abs(u) * 443 <= radius * 256),
         (long * 8 <= radius * 7) & (short * 16 <= radius * 5),
         (distance <= outer) & (distance >= inner),
@@ -162,6 +160,7 @@ def _pattern(texture: np.ndarray, u: np.ndarray, v: np.ndarray, period: np.ndarr
     painted = [
         across & 1 == 1,
         along & 1 == 1,
+        (u + v) * 10 // (period * 7) & 1 == 1,
         (along ^ across) & 1 == 1,
         (du >> 4) ** 2 + (dv >> 4) ** 2 <= (period * 3 >> 7) ** 2,
     ]

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from timm.models.vision_transformer import VisionTransformer
 
-__all__ = ["DEFAULT", "SHIPPED", "ShippedModel", "untrained_digits_vit"]
+from vitrtl.sw.ptq.hardening import harden, norm_outliers
+
+__all__ = ["DEFAULT", "SHIPPED", "ShippedModel", "images_of", "untrained_digits_vit",
+           "untrained_shapes_vit"]
 
 DEFAULT = "digits_vit"
 """Name of the default network."""
@@ -50,8 +53,30 @@ def untrained_digits_vit() -> VisionTransformer:
                              depth=4, num_heads=4, mlp_ratio=4, weight_init="jax")
 
 
+def untrained_shapes_vit() -> VisionTransformer:
+    """Return the deeper network: 64x64 colours, patch 8, width 64, depth 8, 20 classes.
+
+    The hidden layers leave room for what `wide_gelu` adds within 256 units.
+    """
+    return VisionTransformer(img_size=64, patch_size=8, num_classes=20, embed_dim=64, depth=8,
+                             num_heads=4, mlp_ratio=3.75, weight_init="jax")
+
+
+_DIGITS = ShippedModel(untrained=untrained_digits_vit, weights_of=DEFAULT, images="digits",
+                       mean=(0.5,), std=(0.5,))
+_SHAPES = ShippedModel(untrained=untrained_shapes_vit, weights_of="shapes_vit", images="shapes",
+                       mean=(0.5,) * 3, std=(0.25,) * 3)
+
 SHIPPED = {
-    DEFAULT: ShippedModel(untrained=untrained_digits_vit, weights_of=DEFAULT, images="digits",
-                          mean=(0.5,), std=(0.5,)),
+    DEFAULT: _DIGITS,
+    "digits_vit_outliers": dataclasses.replace(_DIGITS, harden=norm_outliers),
+    "digits_vit_hard": dataclasses.replace(_DIGITS, harden=harden),
+    "shapes_vit": _SHAPES,
+    "shapes_vit_hard": dataclasses.replace(_SHAPES, harden=harden),
 }
-"""Networks by name."""
+"""Networks by name. Outliers are those of the LayerNorms alone; hard has all of `HARDENINGS`."""
+
+
+def images_of(model: str) -> str:
+    """Return the data set that a network is calibrated on where nothing else is asked for."""
+    return SHIPPED.get(model, SHIPPED[DEFAULT]).images

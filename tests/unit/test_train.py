@@ -7,16 +7,31 @@ import numpy as np
 import pytest
 import torch
 
+from vitrtl.sw import shapes
 from vitrtl.sw.cli import main
+from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.ptq.augmentation import mirror, warp
 from vitrtl.sw.ptq.shipped import SHIPPED
-from vitrtl.sw.ptq.train import Recipe, accuracy, augment, train
+from vitrtl.sw.ptq.train import RECIPES, accuracy, train
+
+
+def recipe_of(name, **changes):
+    return dataclasses.replace(RECIPES[name], **changes)
 
 
 @pytest.fixture
 def few_digits(digits):
     """The digits with a training part of 64 images."""
     return dataclasses.replace(digits, train=digits.train[:64])
+
+
+@pytest.fixture(scope="module")
+def few_shapes():
+    """A hundred shapes, of which twenty are the test part."""
+    labels = np.arange(100) % (len(shapes.SHAPES) * len(shapes.TEXTURES))
+    pixels, masks = shapes.draw(labels, shapes.photographs(), seed=5)
+    return ImageSet("few", pixels, labels, np.arange(80), np.arange(80, 100), masks)
 
 
 def test_shipped_weights_reach_98_percent_of_the_test_images(digits, float_model):
@@ -43,7 +58,8 @@ def test_default_network_is_the_stated_one(float_model):
 
 def test_training_follows_its_seed_alone(few_digits):
     def weights(seed):
-        return train(few_digits, Recipe(seed=seed, epochs=1)).digest
+        return train(few_digits, "digits_vit",
+                     recipe_of("digits_vit", seed=seed, epochs=1)).digest
 
     assert weights(1) == weights(1)
     assert weights(1) != weights(2)
@@ -53,23 +69,62 @@ def test_training_leaves_the_test_images_alone(few_digits):
     pixels = few_digits.pixels.copy()
     pixels[few_digits.test] = 0
     blinded = dataclasses.replace(few_digits, pixels=pixels)
-    recipe = Recipe(epochs=1)
-    assert train(few_digits, recipe).digest == train(blinded, recipe).digest
+    recipe = recipe_of("digits_vit", epochs=1)
+    assert (train(few_digits, "digits_vit", recipe).digest
+            == train(blinded, "digits_vit", recipe).digest)
+
+
+def test_training_leaves_what_is_held_out_alone(few_shapes):
+    pixels = few_shapes.pixels.copy()
+    pixels[few_shapes.train[-16:]] = 0
+    blinded = dataclasses.replace(few_shapes, pixels=pixels)
+    recipe = recipe_of("shapes_vit", epochs=1, held_out=16)
+    wanted = train(few_shapes, "shapes_vit", recipe)
+    assert train(blinded, "shapes_vit", recipe).digest == wanted.digest
+    # Whatever the file holds is what was trained.
+    for value in wanted.module.state_dict().values():
+        assert torch.equal(value.half().float(), value)
+
+
+def test_token_labels_teach(few_shapes):
+    losses = []
+    recipe = recipe_of("shapes_vit", epochs=3, held_out=16)
+    train(few_shapes, "shapes_vit", recipe, lambda epoch, loss: losses.append(loss))
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_training_refuses_images_of_another_size(few_digits):
-    with pytest.raises(UserError, match="^training images must be grey 16x16 of 10 classes"):
-        train(dataclasses.replace(few_digits, pixels=few_digits.pixels[..., :8]), Recipe())
+    with pytest.raises(UserError, match=r"^training images of digits_vit must have shape "
+                                        r"\(1, 16, 16\) and 10 classes, but those of digits have "
+                                        r"shape \(1, 16, 8\) and 10 classes$"):
+        train(dataclasses.replace(few_digits, pixels=few_digits.pixels[..., :8]), "digits_vit",
+              RECIPES["digits_vit"])
 
 
-def test_augmentation_keeps_black_borders_and_the_range():
+def test_warp_keeps_black_borders_and_the_range():
     images = torch.full((16, 1, 16, 16), -1.0)
     images[:, :, 4:12, 4:12] = 1.0
-    moved = augment(images, torch.Generator().manual_seed(0))
+    moved = warp(images, torch.Generator().manual_seed(0))
     assert moved.shape == images.shape
     assert moved.min() >= -1 and moved.max() <= 1
     assert not torch.equal(moved, images)
     np.testing.assert_allclose(moved[:, :, 0, 0].numpy(), -1.0)
+
+
+def test_mirror_moves_the_mask_with_the_colours():
+    mask = torch.zeros(8, 1, 32, 32)
+    mask[:, :, 4:12, 20:28] = 1
+    for seed in range(8):
+        planes = mirror(torch.cat([mask.expand(-1, 3, -1, -1), mask], dim=1),
+                        torch.Generator().manual_seed(seed))
+        assert torch.equal((planes[:, :3] > 0).float(), planes[:, 3:].expand(-1, 3, -1, -1))
+        assert 0.8 <= planes[:, :3][planes[:, :3] > 0].min() <= planes.max() <= 1.2
+
+
+def test_train_command_refuses_unknown_models(capsys):
+    assert main(["train", "digits_vit_hard"]) == 2
+    assert capsys.readouterr().err == ("vitrtl train: model to train must be one of digits_vit, "
+                                       "shapes_vit, not 'digits_vit_hard'\n")
 
 
 def test_train_command_refuses_no_epochs_and_writes_nothing(tmp_path, capsys):
