@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw.ptq.calibration import calibration_work
     from vitrtl.sw.ptq.models import build
     from vitrtl.sw.ptq.quantize import quantize
+    from vitrtl.sw.ptq.shipped import images_of
 
     scheme = scheme_of(args)
     if args.out.exists() and not args.out.is_dir():
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     model = build(args.model, args.checkpoint, args.pretrained)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("calibrating", total=calibration_work(scheme, args.images))
-        result = quantize(model, load("digits"), count=args.images, seed=args.seed,
+        result = quantize(model, load(images_of(args.model)), count=args.images, seed=args.seed,
                           scheme=scheme, operators=operators,
                           layers=chosen.layers if chosen else {},
                           progress=lambda images: progress.advance(task, images))
