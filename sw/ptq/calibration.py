@@ -26,6 +26,8 @@ SAMPLE_ROWS = 512
 """Rows of a layer's input that are kept, evenly from the first batch of images."""
 SEARCH_IMAGES = 16
 """Images, evenly from all, on which activation ranges are searched."""
+SEARCH_BATCH = 8
+"""Images that are searched together."""
 SEARCH_WORK = 16
 """Passes of the float network that the search on an image takes the time of, about."""
 
@@ -199,9 +201,10 @@ def _searched(graph: FloatGraph, pixels: np.ndarray, scheme: Scheme,
         lambda name: _precision(scheme, graph.graph, name).activation_bits)
     chosen = pixels[np.linspace(0, len(pixels) - 1, min(SEARCH_IMAGES, len(pixels))).astype(int)]
     with torch.inference_mode():
-        for image in np.split(chosen, len(chosen)):
-            graph.logits(search, image)
-            progress(SEARCH_WORK)
+        for i in range(0, len(chosen), SEARCH_BATCH):
+            batch = chosen[i:i + SEARCH_BATCH]
+            graph.logits(search, batch)
+            progress(len(batch) * SEARCH_WORK)
     return search.limits
 
 

@@ -437,24 +437,25 @@ class _Export(Interpreter[_Operand]):
         return saturate(codes, self.values[x.name].format).astype(np.int64)
 
     def _input_scale(self, layer: FloatLayer) -> Fraction:
-        """Return the calibrated scale of a layer's input, raised until its unit accepts it.
+        """Return the calibrated scale of a layer's input, or the nearest that its unit accepts.
 
         A unit's registers bound the scale from below; a layer whose inputs are that small loses
-        nothing by coarser codes than the calibration asked for. Some methods take powers of two
-        alone.
+        nothing by coarser codes than the calibration asked for. They bound it from above too:
+        larger inputs saturate. Some methods take powers of two alone.
         """
         name = self.methods[layer.name]
         golden, spec = candidate(name).unit.golden, self.specs[name]
         scale = self._calibrated_input_scale(layer)
-        for _ in range(64):
-            fitted = golden.fit_scale(spec, scale)
-            try:
-                golden.derive(spec, fitted)
-            except ValueError as error:
-                refusal = error
-                scale = round_scale(float(fitted * Fraction(9, 8)))
-            else:
-                return fitted
+        refusal = None
+        for i in range(64):
+            for factor in {Fraction(9, 8)**i: None, Fraction(8, 9)**i: None}:
+                fitted = golden.fit_scale(spec, round_scale(float(scale * factor)))
+                try:
+                    golden.derive(spec, fitted)
+                except ValueError as error:
+                    refusal = refusal or error
+                else:
+                    return fitted
         raise UserError(f"{layer.name}: {refusal}")
 
     def _calibrated_input_scale(self, layer: FloatLayer) -> Fraction:
