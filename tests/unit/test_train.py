@@ -9,9 +9,10 @@ import torch
 
 from vitrtl.sw import shapes
 from vitrtl.sw.cli import main
-from vitrtl.sw.data import ImageSet
+from vitrtl.sw.data import ImageSet, load
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.ptq.augmentation import mirror, warp
+from vitrtl.sw.ptq.models import build
 from vitrtl.sw.ptq.shipped import SHIPPED
 from vitrtl.sw.ptq.train import RECIPES, accuracy, train
 
@@ -44,8 +45,24 @@ def test_shipped_weights_reach_98_percent_of_the_test_images(digits, float_model
     assert record["data_digest"] == digits.digest
 
 
-def test_shipped_weights_are_below_one_megabyte():
-    assert SHIPPED["digits_vit"].weights.stat().st_size < 1_000_000
+def test_shapes_weights_are_those_of_their_record():
+    shipped = SHIPPED["shapes_vit"]
+    record = json.loads(shipped.weights.with_suffix(".json").read_text())
+    images, model = load("shapes"), build("shapes_vit")
+    assert record["weights_digest"] == model.digest
+    assert record["data_digest"] == images.digest
+    # Easy enough to be worth quantizing, hard enough for methods to differ.
+    assert 0.9 <= record["test_accuracy"] < 0.99
+    # A fifth of the test images: five standard deviations of their share on either side.
+    some = images.test[::5]
+    reached, stated = accuracy(model, images, some), record["test_accuracy"]
+    assert reached == pytest.approx(stated, abs=5 * (stated * (1 - stated) / len(some)) ** 0.5)
+
+
+@pytest.mark.parametrize("name, bytes_at_most", [("digits_vit", 1_000_000),
+                                                 ("shapes_vit", 1_800_000)])
+def test_shipped_weights_are_small(name, bytes_at_most):
+    assert SHIPPED[name].weights.stat().st_size < bytes_at_most
 
 
 def test_default_network_is_the_stated_one(float_model):
@@ -90,7 +107,7 @@ def test_token_labels_teach(few_shapes):
     losses = []
     recipe = recipe_of("shapes_vit", epochs=3, held_out=16)
     train(few_shapes, "shapes_vit", recipe, lambda epoch, loss: losses.append(loss))
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
 
 
 def test_training_refuses_images_of_another_size(few_digits):

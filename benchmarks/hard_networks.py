@@ -1,0 +1,95 @@
+"""Families of methods on easy and on hard networks: what they get right, and the logits' error.
+
+The hard networks compute what the easy ones do, with outliers and long tails in their values
+(`vitrtl.sw.ptq.hardening`). Plain: ranges from the largest value seen, nothing folded, centred or
+reconstructed, as a published operator meets a network that it was not trained with. Whole: every
+technique of `vitrtl quantize`.
+
+Run: python benchmarks/hard_networks.py [--images N] [MODEL ...]
+"""
+
+import argparse
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from vitrtl.sw.data import load
+from vitrtl.sw.ptq.comparison import FAMILIES, Reference
+from vitrtl.sw.ptq.models import build
+from vitrtl.sw.ptq.origin import Origin
+from vitrtl.sw.ptq.quantize import resolve_methods
+from vitrtl.sw.ptq.scheme import Scheme
+from vitrtl.sw.ptq.shipped import SHIPPED
+
+SETS = {
+    "all float": FAMILIES["all float"],
+    "I-ViT, softmax of 8 bits": {"softmax": "shiftmax:8", "gelu": "shiftgelu",
+                                 "layernorm": "newton"},
+    "I-ViT": FAMILIES["I-ViT"],
+    "I-BERT": FAMILIES["I-BERT"],
+    "FQ-ViT": {"softmax": "log_int", "gelu": "float", "layernorm": "ptf"},
+    "IPTQ-ViT": {"softmax": "bit_softmax", "gelu": "poly4", "layernorm": "newton"},
+    "tables": FAMILIES["tables"],
+    "vitrtl": FAMILIES["vitrtl"],
+}
+"""Methods by operator. Those of FQ-ViT leave GELU in float, as it does."""
+
+SCHEMES = {
+    "plain": Scheme(observer="minmax", techniques=()),
+    "whole": Scheme(),
+}
+CALIBRATION_IMAGES = 128
+SEED = 0
+
+
+def main() -> None:
+    """Calibrate each network both ways, run each family, print a table for each network."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=list(SHIPPED), metavar="MODEL",
+                        help=f"of {', '.join(SHIPPED)} (default: all)")
+    parser.add_argument("--images", type=int, metavar="N", help="test images (default: all)")
+    args = parser.parse_args()
+    console = Console()
+    for name in args.models:
+        console.print(table_of(name, args.images, console))
+
+
+def table_of(name: str, count: int | None, console: Console) -> Table:
+    """Return the table of one network.
+
+    Parameters
+    ----------
+    name : in `SHIPPED`.
+    count : test images; all if not given.
+    console : for the progress.
+    """
+    model, images = build(name), load(SHIPPED[name].images)
+    test = images.test[:count]
+    reference = Reference.of(model, images.pixels[test], images.labels[test])
+    table = Table("methods", *(f"{scheme} {what}" for scheme in SCHEMES
+                               for what in ("accuracy", "logit error")),
+                  title=f"{name}, W8A8, {len(test)} test images, float accuracy "
+                        f"{reference.accuracy:.2%}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    cells: dict[str, list[str]] = {label: [] for label in SETS}
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(name, total=len(SCHEMES) * len(SETS) * len(test))
+        for scheme in SCHEMES.values():
+            origin = Origin.calibrated(model, images, images.calibration(CALIBRATION_IMAGES, SEED),
+                                       SEED, scheme)
+            for label, methods in SETS.items():
+                network = origin.network(resolve_methods(
+                    origin.model, {operator: f"{operator}_{method}"
+                                   for operator, method in methods.items()}, {}))
+                found = reference.accuracy_of(
+                    network, lambda done: progress.advance(task, done))
+                cells[label] += [f"{found.accuracy:.2%}", f"{found.logit_error:.1%}"]
+    for label, row in cells.items():
+        table.add_row(label, *row)
+    return table
+
+
+if __name__ == "__main__":
+    main()
