@@ -12,12 +12,12 @@ from vitrtl.sw.golden.gelu_pwl import (
     BASES,
     FRACTION,
     INVERSE_FRACTION,
-    OPERAND_FORMAT,
     SEGMENT_WIDTH,
     SLOPE_FRACTION,
     SLOPES,
     PwlSpec,
 )
+from vitrtl.sw.golden.operand_affine import OPERAND_FORMAT
 
 __all__ = ["GATES", "PwlGelu"]
 

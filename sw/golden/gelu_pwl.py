@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format, require, round_shift, saturate
+from vitrtl.sw.golden.operand_affine import OPERAND_FORMAT
 from vitrtl.sw.golden.unit import (
     ErrorLimit,
     Golden,
@@ -19,8 +20,8 @@ from vitrtl.sw.golden.unit import (
     scale_of,
 )
 
-__all__ = ["BASES", "FRACTION", "GOLDEN", "INVERSE_FRACTION", "OPERAND_FORMAT", "SEGMENT_WIDTH",
-           "SLOPES", "SLOPE_FRACTION", "PwlConstants", "PwlSpec", "derive", "pwl_gelu"]
+__all__ = ["BASES", "FRACTION", "GOLDEN", "INVERSE_FRACTION", "SEGMENT_WIDTH", "SLOPES",
+           "SLOPE_FRACTION", "PwlConstants", "PwlSpec", "derive", "pwl_gelu"]
 
 FRACTION = 10
 """Places after the point of the real value, of the bump and of the result."""
@@ -32,8 +33,6 @@ SLOPES = (205, 110, 32, -23, -54, -65, -62, -50, -37, -25, -15, -8, -4, -2, -1, 
 """Chord of the bump over each segment from 0 to 4."""
 BASES = (4, 106, 161, 176, 163, 136, 103, 72, 47, 28, 16, 9, 4, 2, 1, 0)
 """What the line starts from, for which its largest error over the segment is smallest."""
-OPERAND_FORMAT = Format(8, True)
-"""Format of the next unit's operand."""
 INVERSE_FRACTION = 9
 """Places after the point of the inverse of an output scale. The largest inverse is that of 2**-9,
 at which the bump is less than 90 steps deep: a result can leave its format only above."""
