@@ -11,7 +11,7 @@ from vitrtl.sw.files import json_text, write_if_changed
 from vitrtl.sw.ptq.comparison import Accuracy
 from vitrtl.sw.ptq.precision import Precision
 from vitrtl.sw.ptq.scheme import Scheme
-from vitrtl.sw.ptq.techniques import DEFAULT_TECHNIQUES, TECHNIQUES, check_techniques
+from vitrtl.sw.ptq.techniques import TECHNIQUES, default_techniques
 
 __all__ = ["Ablation", "Variant", "variants", "write"]
 
@@ -62,17 +62,19 @@ def variants(precisions: Sequence[Precision], edges: Precision, observer: str) -
     No technique; each by itself; the default ones; and those without one of them, or with one
     more.
     """
-    subsets = {"none": ()}
-    subsets |= {f"none + {name}": (name,) for name in TECHNIQUES}
-    subsets["default"] = DEFAULT_TECHNIQUES
-    for name in TECHNIQUES:
-        if name in DEFAULT_TECHNIQUES:
-            subsets[f"default - {name}"] = tuple(t for t in DEFAULT_TECHNIQUES if t != name)
-        else:
-            subsets[f"default + {name}"] = check_techniques((*DEFAULT_TECHNIQUES, name))
-    return [Variant(name, Scheme(precision=precision, edges=edges, observer=observer,
-                                 techniques=techniques))
-            for precision in precisions for name, techniques in subsets.items()]
+    found = []
+    for precision in precisions:
+        default = default_techniques(precision)
+        subsets = {"none": ()}
+        subsets |= {f"none + {name}": (name,) for name in TECHNIQUES}
+        subsets["default"] = default
+        subsets |= {f"default - {name}": tuple(set(default) - {name}) for name in default}
+        subsets |= {f"default + {name}": (*default, name)
+                    for name in TECHNIQUES if name not in default}
+        found += [Variant(name, Scheme(precision=precision, edges=edges, observer=observer,
+                                       techniques=techniques))
+                  for name, techniques in subsets.items()]
+    return found
 
 
 def write(folder: Path, head: Mapping[str, Any], ablations: Sequence[Ablation]) -> list[Path]:

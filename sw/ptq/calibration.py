@@ -24,6 +24,8 @@ __all__ = ["Calibration", "calibrate", "calibration_work"]
 
 SAMPLE_ROWS = 512
 """Rows of a layer's input that are kept, evenly from the first batch of images."""
+CORRECTION_IMAGES = 2 * BATCH
+"""Images on which biases are corrected, at most."""
 SEARCH_IMAGES = 16
 """Images, evenly from all, on which activation ranges are searched."""
 SEARCH_BATCH = 8
@@ -41,12 +43,12 @@ class Calibration:
     scheme : what the network is calibrated for.
     model : the float network that is exported, whose values these are: that of the user, or an
         equal one whose values are easier to quantize.
-    pixels : the calibration images.
+    pixels : the first calibration images, to correct biases on.
     histograms : by value name.
     samples : rows of the inputs of the layers that offer a choice, by value name.
     moments : `E[x x^T]` over the rows that a linear layer reads, by the layer's name; empty
         unless the scheme needs them.
-    means : mean of each channel of a linear layer's output, by its name.
+    means : mean of each channel of a linear layer's output over those images, by its name.
     limits : range of the values that were searched; the observer decides the others.
     """
 
@@ -142,6 +144,7 @@ def calibrate(model: FloatModel, pixels: np.ndarray, scheme: Scheme | None = Non
     histograms: dict[str, MagnitudeHistogram] = {}
     samples: dict[str, np.ndarray] = {}
     moments: dict[str, torch.Tensor] = {}
+    rows_read: dict[str, int] = {}
     ranges: dict[str, ChannelRange] = {}
 
     def observe(name: str, value: torch.Tensor) -> None:
@@ -149,12 +152,13 @@ def calibrate(model: FloatModel, pixels: np.ndarray, scheme: Scheme | None = Non
         if name in read and name not in samples:
             rows = value.reshape(-1, value.shape[-1])
             samples[name] = rows[::max(1, len(rows) // SAMPLE_ROWS)].double().numpy()
-        if name in linears:
+        if name in linears and i < CORRECTION_IMAGES:
             ranges.setdefault(name, ChannelRange()).update(value)
         if scheme.needs_moments and name in layers_by_input:
             rows = value.reshape(-1, value.shape[-1]).double()
             moment = rows.T @ rows
             moments[name] = moments[name] + moment if name in moments else moment
+            rows_read[name] = rows_read.get(name, 0) + len(rows)
 
     for i in range(0, len(pixels), BATCH):
         graph.run(pixels[i:i + BATCH], observe)
@@ -162,10 +166,10 @@ def calibrate(model: FloatModel, pixels: np.ndarray, scheme: Scheme | None = Non
     limits = {}
     if scheme.uses("activation_search"):
         limits = _searched(graph, pixels, scheme, histograms, progress)
-    rows = {name: ranges[of_input[0]].count for name, of_input in layers_by_input.items()}
     return Calibration(
-        scheme=scheme, model=model, pixels=pixels, histograms=histograms, samples=samples,
-        moments={layer: moments[name].numpy() / rows[name]
+        scheme=scheme, model=model, pixels=pixels[:CORRECTION_IMAGES], histograms=histograms,
+        samples=samples,
+        moments={layer: moments[name].numpy() / rows_read[name]
                  for name in moments for layer in layers_by_input[name]},
         means={name: ranges[name].mean for name in linears}, limits=limits)
 

@@ -7,11 +7,7 @@ from typing import Any
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.ptq.observers import OBSERVERS
 from vitrtl.sw.ptq.precision import W8A8, Precision, parse_precision
-from vitrtl.sw.ptq.techniques import (
-    DEFAULT_TECHNIQUES,
-    EQUALIZATIONS,
-    check_techniques,
-)
+from vitrtl.sw.ptq.techniques import EQUALIZATIONS, check_techniques, default_techniques
 
 __all__ = ["Scheme"]
 
@@ -26,7 +22,7 @@ class Scheme:
     edges : of the patch embedding and the classifier head, with what they read. They are a few
         hundredths of the network and decide most of what few bits lose, so 8 bits are usual.
     observer : rule in `OBSERVERS` that turns what was seen into a range.
-    techniques : names in `TECHNIQUES`.
+    techniques : names in `TECHNIQUES`; those that pay off at this precision if not given.
 
     Raises
     ------
@@ -37,13 +33,15 @@ class Scheme:
     precision: Precision = W8A8
     edges: Precision = W8A8
     observer: str = "percentile"
-    techniques: tuple[str, ...] = DEFAULT_TECHNIQUES
+    techniques: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.observer not in OBSERVERS:
             raise UserError(f"observer must be one of {', '.join(OBSERVERS)}, "
                             f"not {self.observer!r}")
-        object.__setattr__(self, "techniques", check_techniques(self.techniques))
+        names = self.techniques
+        object.__setattr__(self, "techniques", default_techniques(self.precision)
+                           if names is None else check_techniques(names))
 
     @classmethod
     def plain(cls, observer: str = "percentile", precision: Precision = W8A8) -> "Scheme":

@@ -6,8 +6,9 @@ All of them end in integers, scales and biases: none leaves work for the network
 from collections.abc import Iterable
 
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.ptq.precision import Precision
 
-__all__ = ["DEFAULT_TECHNIQUES", "EQUALIZATIONS", "TECHNIQUES", "check_techniques",
+__all__ = ["EQUALIZATIONS", "TECHNIQUES", "check_techniques", "default_techniques",
            "parse_techniques"]
 
 TECHNIQUES = {
@@ -30,13 +31,22 @@ TECHNIQUES = {
 EQUALIZATIONS = ("zero_points", "layernorm_fold", "attention_fold")
 """Those that change the float network, its function kept: `vitrtl.sw.ptq.equalization`."""
 
-DEFAULT_TECHNIQUES = tuple(name for name in TECHNIQUES if name != "weight_search")
-"""Those that are used where nothing else is asked for. What a searched weight scale gains, GPTQ
-gains as well, in a fraction of the time."""
+FEW_BITS = 7
+"""Weights of so many bits or fewer are worth reconstructing."""
 
 
-def parse_techniques(text: str) -> tuple[str, ...]:
-    """Return the techniques of a list `NAME[,NAME...]`, of `none` or of `default`.
+def default_techniques(precision: Precision) -> tuple[str, ...]:
+    """Return those that are used where nothing else is asked for: what pays off.
+
+    What a searched weight scale gains, GPTQ gains as well, in a fraction of the time; and weights
+    of 8 bits gain nothing by either.
+    """
+    without = {"weight_search"} | ({"gptq"} if precision.weight_bits > FEW_BITS else set())
+    return tuple(name for name in TECHNIQUES if name not in without)
+
+
+def parse_techniques(text: str) -> tuple[str, ...] | None:
+    """Return the techniques of a list `NAME[,NAME...]` or of `none`; None for `default`.
 
     Raises
     ------
@@ -45,7 +55,7 @@ def parse_techniques(text: str) -> tuple[str, ...]:
     """
     if text == "none":
         return ()
-    return check_techniques(DEFAULT_TECHNIQUES if text == "default" else text.split(","))
+    return None if text == "default" else check_techniques(text.split(","))
 
 
 def check_techniques(names: Iterable[str]) -> tuple[str, ...]:

@@ -26,10 +26,10 @@ from vitrtl.sw.ptq.quantize import export, resolve_methods
 from vitrtl.sw.ptq.rounding import gptq, output_error, to_nearest
 from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.ptq.techniques import (
-    DEFAULT_TECHNIQUES,
     EQUALIZATIONS,
     TECHNIQUES,
     check_techniques,
+    default_techniques,
     parse_techniques,
 )
 from vitrtl.sw.ptq.weight_scales import least_error_scales
@@ -64,7 +64,7 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (24, 3, 8, 8)).astype(np.uint8)
 
 
-def network_of(model, pixels, precision="w8a8", techniques=DEFAULT_TECHNIQUES, **methods):
+def network_of(model, pixels, precision="w8a8", techniques=None, **methods):
     scheme = Scheme(precision=parse_precision(precision), techniques=techniques)
     calibration = calibrate(model, pixels, scheme)
     return export(calibration, resolve_methods(calibration.model, methods, {}))
@@ -214,7 +214,7 @@ def test_bias_correction_takes_the_mean_error_of_every_layer_away(model, pixels)
 @pytest.mark.parametrize("precision", ["w8a8", "w4a8", "w6a6"])
 def test_default_techniques_beat_none(model, pixels, precision):
     plain, ours = (logit_error(model, network_of(model, pixels, precision, techniques), pixels)
-                   for techniques in ((), DEFAULT_TECHNIQUES))
+                   for techniques in ((), None))
     assert ours < 0.9 * plain
 
 
@@ -270,7 +270,8 @@ def test_progress_comes_to_the_stated_work(model, pixels):
 
 def test_names_of_precisions_and_techniques():
     assert parse_precision("W4A8") == Precision(4, 8) and W8A8.name == "w8a8"
-    assert parse_techniques("none") == () and parse_techniques("default") == DEFAULT_TECHNIQUES
+    assert parse_techniques("none") == () and parse_techniques("default") is None
+    assert "gptq" in default_techniques(Precision(4, 8)) and "gptq" not in Scheme().techniques
     assert parse_techniques("gptq,zero_points,gptq") == ("zero_points", "gptq")
     scheme = Scheme(precision=Precision(4, 8), techniques=("gptq",), observer="mse")
     assert Scheme.of_provenance(json.loads(json.dumps(scheme.provenance))) == scheme
@@ -296,7 +297,7 @@ def test_ablation_adds_and_removes_each_technique():
     schemes = {one.name: one.scheme.techniques for one in variants([W8A8], W8A8, "percentile")}
     for name in TECHNIQUES:
         assert schemes[f"none + {name}"] == (name,)
-        changed, = (set(schemes[other]) ^ set(DEFAULT_TECHNIQUES) for other in schemes
+        changed, = (set(schemes[other]) ^ set(Scheme().techniques) for other in schemes
                     if other in (f"default - {name}", f"default + {name}"))
         assert changed == {name}
 
@@ -319,7 +320,8 @@ def test_commands_refuse_what_they_do_not_know(capsys, tmp_path):
 
 def test_command_writes_what_it_prints(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("vitrtl.sw.ptq.ablation.TECHNIQUES", {"layernorm_fold": ""})
-    monkeypatch.setattr("vitrtl.sw.ptq.ablation.DEFAULT_TECHNIQUES", ("layernorm_fold",))
+    monkeypatch.setattr("vitrtl.sw.ptq.ablation.default_techniques",
+                        lambda precision: ("layernorm_fold",))
     arguments = ["ablate", "--precision", "w4a8", "--images", "8", "--test", "20",
                  "--out", str(tmp_path)]
     assert main(arguments) == 0
