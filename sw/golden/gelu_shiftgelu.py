@@ -9,9 +9,9 @@ import numpy as np
 from vitrtl.sw.golden.fixed_point import Format, require
 from vitrtl.sw.golden.shift_exp import (
     ShiftExpConstants,
+    ShiftExpSpec,
     i0_of,
     reciprocal_of,
-    reciprocal_shift,
     shift_exp,
     shift_exp_parts,
     shift_exp_registers,
@@ -20,7 +20,6 @@ from vitrtl.sw.golden.unit import (
     ErrorLimit,
     Golden,
     Register,
-    VectorSpec,
     check_range,
     check_row,
     scale_of,
@@ -33,7 +32,7 @@ SIGMOID_SLOPE = Fraction(1702, 1000)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ShiftgeluSpec(VectorSpec):
+class ShiftgeluSpec(ShiftExpSpec):
     """Numbers of one ShiftGELU unit.
 
     Parameters
@@ -48,7 +47,6 @@ class ShiftgeluSpec(VectorSpec):
 
     rowwise: ClassVar[bool] = True
 
-    in_width: int = 8
     n: int = 23
     sigmoid_width: int = 7
     i0_width: int = 7
@@ -56,25 +54,14 @@ class ShiftgeluSpec(VectorSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("in_width", self.in_width, 2, 8, "bits")
         check_range("i0_width", self.i0_width, 1, 8, "bits")
         check_range("n", self.n, 1, 31 - self.i0_width)
         check_range("sigmoid_width", self.sigmoid_width, 4, 16, "bits")
         check_range("longest_row", self.longest_row, 1, 4096, "elements")
 
     @property
-    def in_format(self) -> Format:
-        return Format(self.in_width, True)
-
-    @property
     def out_format(self) -> Format:
         return Format(self.in_width + self.sigmoid_width, True)
-
-    @property
-    def magnitude_width(self) -> int:
-        """Bits of `-p`: the distance below the maximum times 1.4375."""
-        distance = -((1 << self.in_width) - 1)
-        return (-(distance + (distance >> 1) - (distance >> 4))).bit_length()
 
     @property
     def exp_format(self) -> Format:
@@ -85,11 +72,6 @@ class ShiftgeluSpec(VectorSpec):
     def sum_format(self) -> Format:
         """Format of the clamped denominator and of `f`."""
         return Format(31, False)
-
-    @property
-    def reciprocal_shift(self) -> int:
-        """Shift after the multiplication that stands for the division by `I0`."""
-        return reciprocal_shift(self.magnitude_width, self.i0_width)
 
     @property
     def registers(self) -> tuple[Register, ...]:

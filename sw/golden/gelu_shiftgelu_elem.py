@@ -9,9 +9,9 @@ from vitrtl.sw.golden.fixed_point import Format, require, saturate
 from vitrtl.sw.golden.gelu_shiftgelu import SIGMOID_SLOPE
 from vitrtl.sw.golden.shift_exp import (
     ShiftExpConstants,
+    ShiftExpSpec,
     i0_of,
     reciprocal_of,
-    reciprocal_shift,
     shift_exp_parts,
     shift_exp_registers,
 )
@@ -19,7 +19,6 @@ from vitrtl.sw.golden.unit import (
     ErrorLimit,
     Golden,
     Register,
-    VectorSpec,
     check_range,
     check_row,
     scale_of,
@@ -29,7 +28,7 @@ __all__ = ["GOLDEN", "ShiftgeluElemSpec", "derive", "shiftgelu_elem"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ShiftgeluElemSpec(VectorSpec):
+class ShiftgeluElemSpec(ShiftExpSpec):
     """Numbers of one element-wise ShiftGELU unit.
 
     Parameters
@@ -42,7 +41,6 @@ class ShiftgeluElemSpec(VectorSpec):
     lanes : elements per beat.
     """
 
-    in_width: int = 8
     n: int = 6
     sigmoid_width: int = 10
     finer: int = 2
@@ -50,15 +48,10 @@ class ShiftgeluElemSpec(VectorSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("in_width", self.in_width, 2, 8, "bits")
         check_range("n", self.n, 1, 15)
         check_range("sigmoid_width", self.sigmoid_width, 4, 12, "bits")
         check_range("finer", self.finer, 0, 4, "bits")
         check_range("i0_width", self.i0_width, 1, 10, "bits")
-
-    @property
-    def in_format(self) -> Format:
-        return Format(self.in_width, True)
 
     @property
     def out_format(self) -> Format:
@@ -70,10 +63,9 @@ class ShiftgeluElemSpec(VectorSpec):
         return self.in_width + self.finer
 
     @property
-    def magnitude_width(self) -> int:
-        """Bits of `-p`: the distance below zero times 1.4375."""
-        distance = -(1 << (self.distance_width - 1))
-        return (-(distance + (distance >> 1) - (distance >> 4))).bit_length()
+    def largest_distance(self) -> int:
+        """Finer codes from the smallest element to zero."""
+        return 1 << (self.distance_width - 1)
 
     @property
     def exp_format(self) -> Format:
@@ -84,11 +76,6 @@ class ShiftgeluElemSpec(VectorSpec):
     def sum_format(self) -> Format:
         """Format of the sigmoid's denominator."""
         return Format(self.exp_format.width + 1, False)
-
-    @property
-    def reciprocal_shift(self) -> int:
-        """Shift after the multiplication that stands for the division by `I0`."""
-        return reciprocal_shift(self.magnitude_width, self.i0_width)
 
     @property
     def registers(self) -> tuple[Register, ...]:

@@ -10,11 +10,11 @@ from math import ceil
 import numpy as np
 
 from vitrtl.sw.golden.fixed_point import Format
-from vitrtl.sw.golden.unit import Register
+from vitrtl.sw.golden.unit import Register, VectorSpec, check_range
 
-__all__ = ["CHORD", "TANGENTS", "Line", "ShiftExpConstants", "i0_of", "reciprocal_of",
-           "reciprocal_shift", "shift_exp", "shift_exp_parts", "shift_exp_registers",
-           "times_log2e"]
+__all__ = ["CHORD", "TANGENTS", "Line", "ShiftExpConstants", "ShiftExpSpec", "i0_of",
+           "reciprocal_of", "reciprocal_shift", "shift_exp", "shift_exp_parts",
+           "shift_exp_registers", "times_log2e"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,6 +37,44 @@ CHORD = Line(slope=1, places=1)
 
 TANGENTS = {"floor": Line(slope=11, places=4), "nearest": Line(slope=11, places=4, nearest=True)}
 """IPTQ-ViT: 0.6875 for ln 2, by how the octave is rounded, which the paper leaves open."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShiftExpSpec(VectorSpec):
+    """Numbers that units with this exponential share, if their octave is a run-time constant.
+
+    A subclass has a field `i0_width`, the bits of `I0`.
+
+    Parameters
+    ----------
+    in_width : input codes, bits, signed.
+    lanes : elements per beat.
+    """
+
+    in_width: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("in_width", self.in_width, 2, 8, "bits")
+
+    @property
+    def in_format(self) -> Format:
+        return Format(self.in_width, True)
+
+    @property
+    def largest_distance(self) -> int:
+        """Codes from the smallest element to the largest one."""
+        return (1 << self.in_width) - 1
+
+    @property
+    def magnitude_width(self) -> int:
+        """Bits of `-p`: the distance times 1.4375."""
+        return (-times_log2e(-self.largest_distance)).bit_length()
+
+    @property
+    def reciprocal_shift(self) -> int:
+        """Shift after the multiplication that stands for the division by `I0`."""
+        return reciprocal_shift(self.magnitude_width, self.i0_width)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

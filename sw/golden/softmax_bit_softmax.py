@@ -57,7 +57,7 @@ class BitSoftmaxSpec(ShiftmaxSpec):
     @property
     def magnitude_width(self) -> int:
         """Bits of `-p`, and half an octave more, which rounds it to the nearest."""
-        largest = -times_log2e(-(1 << self.in_width) + 1)
+        largest = -times_log2e(-self.largest_distance)
         return (largest + (((1 << self.i0_width) - 1) >> 1)).bit_length()
 
     @property

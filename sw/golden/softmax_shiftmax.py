@@ -9,9 +9,9 @@ import numpy as np
 from vitrtl.sw.golden.fixed_point import Format, require
 from vitrtl.sw.golden.shift_exp import (
     ShiftExpConstants,
+    ShiftExpSpec,
     i0_of,
     reciprocal_of,
-    reciprocal_shift,
     shift_exp,
     shift_exp_registers,
 )
@@ -19,7 +19,6 @@ from vitrtl.sw.golden.unit import (
     ErrorLimit,
     Golden,
     Register,
-    VectorSpec,
     check_range,
     check_row,
     scale_of,
@@ -29,7 +28,7 @@ __all__ = ["GOLDEN", "ShiftmaxSpec", "derive", "shiftmax"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ShiftmaxSpec(VectorSpec):
+class ShiftmaxSpec(ShiftExpSpec):
     """Numbers of one Shiftmax unit.
 
     Parameters
@@ -44,7 +43,6 @@ class ShiftmaxSpec(VectorSpec):
 
     rowwise: ClassVar[bool] = True
 
-    in_width: int = 8
     out_bits: int = 16
     n: int = 15
     i0_width: int = 8
@@ -52,26 +50,15 @@ class ShiftmaxSpec(VectorSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("in_width", self.in_width, 2, 8, "bits")
         check_range("out_bits", self.out_bits, 4, 16, "bits")
         check_range("n", self.n, 1, 15)
         check_range("i0_width", self.i0_width, 1, 8, "bits")
         check_range("longest_row", self.longest_row, 1, 1024, "elements")
 
     @property
-    def in_format(self) -> Format:
-        return Format(self.in_width, True)
-
-    @property
     def out_format(self) -> Format:
         # The largest result is 2**(k-1) - 1: E * f never exceeds 2**31 - 1.
         return Format(self.out_bits - 1, False)
-
-    @property
-    def magnitude_width(self) -> int:
-        """Bits of `-p`: the distance below the maximum times 1.4375."""
-        distance = -((1 << self.in_width) - 1)
-        return (-(distance + (distance >> 1) - (distance >> 4))).bit_length()
 
     @property
     def mantissa_format(self) -> Format:
@@ -92,11 +79,6 @@ class ShiftmaxSpec(VectorSpec):
     def factor_format(self) -> Format:
         """Format of `f = floor((2**31 - 1) / sum)`; the sum is at least `2**n`."""
         return Format(31 - self.n, False)
-
-    @property
-    def reciprocal_shift(self) -> int:
-        """Shift after the multiplication that stands for the division by `I0`."""
-        return reciprocal_shift(self.magnitude_width, self.i0_width)
 
     @property
     def registers(self) -> tuple[Register, ...]:
