@@ -138,6 +138,15 @@ def test_mirror_moves_the_mask_with_the_colours():
         assert 0.8 <= planes[:, :3][planes[:, :3] > 0].min() <= planes.max() <= 1.2
 
 
+def test_train_command_writes_weights_that_can_be_read(tmp_path, capsys):
+    assert main(["train", "--epochs", "1", "--seed", "3", "--out", str(tmp_path)]) == 0
+    assert "epoch 1 of 1: loss" in capsys.readouterr().out
+    record = json.loads((tmp_path / "digits_vit.json").read_text())
+    assert (record["recipe"]["epochs"], record["recipe"]["seed"]) == (1, 3)
+    again = build("digits_vit", checkpoint=tmp_path / "digits_vit.safetensors")
+    assert again.digest == record["weights_digest"]
+
+
 def test_train_command_refuses_unknown_models(capsys):
     assert main(["train", "digits_vit_hard"]) == 2
     assert capsys.readouterr().err == ("vitrtl train: model to train must be one of digits_vit, "
