@@ -1,8 +1,11 @@
 """Which networks of timm are described, and by what."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
+import torch
+from timm.models import swin_transformer, vision_transformer
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
@@ -23,16 +26,21 @@ class Family:
     ----------
     describe : `describe(module) -> graph`.
     check : `check(module) -> refusals`: what of it cannot be described, in words.
+    adapt : `adapt(state, module) -> state`: timm's own changes to tensors from a file.
     """
 
     describe: Callable[..., Graph]
     check: Callable[..., list[str]]
+    adapt: Callable[..., dict[str, torch.Tensor]]
 
+
+_VIT = Family(vit.describe, vit.check,
+              functools.partial(vision_transformer.checkpoint_filter_fn, adapt_layer_scale=True))
 
 FAMILIES: dict[type[nn.Module], Family] = {
-    VisionTransformer: Family(vit.describe, vit.check),
-    VisionTransformerDistilled: Family(vit.describe, vit.check),
-    SwinTransformer: Family(swin.describe, swin.check),
+    VisionTransformer: _VIT,
+    VisionTransformerDistilled: _VIT,
+    SwinTransformer: Family(swin.describe, swin.check, swin_transformer.checkpoint_filter_fn),
 }
 """By class: a subclass may have a forward pass of its own."""
 
