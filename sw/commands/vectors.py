@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="integer network (default: %(default)s)")
     parser.add_argument("--images", type=int, default=LEAST_IMAGES, metavar="N",
                         help="test images that pass the network (default: %(default)s)")
-    parser.add_argument("--data", default="digits", metavar="NAME",
-                        help="set that the images are from (default: %(default)s)")
+    parser.add_argument("--data", metavar="FOLDER",
+                        help="where the images that the network was made from are now")
     parser.add_argument("--synthetic", action="store_true", help="no network: leave its rows out")
     parser.add_argument("--coverage", action="store_true",
                         help="no network: every unit with 2, 4 and 8 lanes, narrow inputs and its "
@@ -40,19 +40,19 @@ def run(args: argparse.Namespace) -> int:
         write_vectors,
     )
     from vitrtl.sw.catalog import unit
-    from vitrtl.sw.data import load as load_images
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.network import load as load_network
+    from vitrtl.sw.ptq.images import images_of
 
     console = Console(stderr=True)
     names = {unit(name, gates=True).name for name in args.units}
     activations = None
     if not (args.synthetic or args.coverage):
-        images = load_images(args.data)
+        network = load_network(args.network)
+        images = images_of(network, args.data)
         if not 1 <= args.images <= len(images.test):
             raise UserError(f"images must be 1..{len(images.test)} (the test part of "
                             f"{images.name}), not {args.images}")
-        network = load_network(args.network)
         chosen = images.test[:args.images]
         with console.status(f"{network.name} on {args.images} images"):
             activations = record(network, images.pixels[chosen])

@@ -126,7 +126,7 @@ class LazyImageSet(ImageSet):
         return digest(self.source, *(np.asarray(a, "<i8").tobytes() for a in arrays))
 
 
-def images_for(data: str | None, preprocessing: Preprocessing, default: str | None = None,
+def images_for(data: str | None, preprocessing: Preprocessing,
                classes: int | None = None) -> ImageSet:
     """Return the images that a user names.
 
@@ -134,7 +134,6 @@ def images_for(data: str | None, preprocessing: Preprocessing, default: str | No
     ----------
     data : a name in `DATASETS`, `random`, or a folder.
     preprocessing : what the network asks for; sets by name are taken as they are.
-    default : name that is taken where none is given.
     classes : that the images must be of, if they are from a folder.
 
     Raises
@@ -142,7 +141,6 @@ def images_for(data: str | None, preprocessing: Preprocessing, default: str | No
     UserError
         If there are none of that name, or the folder does not hold what it should.
     """
-    data = default if data is None else data
     if data is None:
         raise UserError("images must be given: --data FOLDER, or --data random for noise")
     if data in DATASETS:
@@ -160,12 +158,12 @@ def images_for(data: str | None, preprocessing: Preprocessing, default: str | No
 
 
 def images_of(network: IntegerNetwork, data: str | None = None) -> ImageSet:
-    """Return the images that a network says it was calibrated on, all parts of them.
+    """Return the images that a network says it was calibrated on, training and test part.
 
     Parameters
     ----------
     network : made by `vitrtl quantize`.
-    data : where the images are now, if they have moved.
+    data : where they are now, if they have moved.
 
     Raises
     ------
@@ -185,9 +183,10 @@ def images_of(network: IntegerNetwork, data: str | None = None) -> ImageSet:
 def folder_images(folder: Path, preprocessing: Preprocessing) -> LazyImageSet:
     """Return the images of a folder in ImageNet's layout.
 
-    It has `train` and one of `val`, `test`, `valid` or `validation`, each with a folder per class;
-    or the classes' folders alone, of whose images in the order of their names every fifth is a
-    test image. Classes are numbered in the order of their names.
+    The folder has `train` and one of `val`, `test`, `valid` or `validation`, each with a folder
+    per class; or the classes' folders alone, of whose images in the order of their names every
+    fifth is a test image. Classes are numbered in the order of their names. The checksum is of the
+    files' names and sizes.
 
     Parameters
     ----------

@@ -113,6 +113,7 @@ def build(name: str = DEFAULT, checkpoint: Path | None = None, pretrained: bool 
                                 "--pretrained or --random-weights SEED")
             module = _of_timm(name, pretrained, image_size, classes)
     check_structure(name, module)
+    _check_patches(module)
     if shipped is not None:
         mean, std, resizing = shipped.mean, shipped.std, {}
         checkpoint = shipped.weights if untrained else checkpoint
@@ -141,6 +142,13 @@ def _check_source(sources: Mapping[str, bool]) -> None:
     given = [option for option, there in sources.items() if there]
     if len(given) > 1:
         raise UserError(f"weights must come from {given[0]} or from {given[1]}, not from both")
+
+
+def _check_patches(module: nn.Module) -> None:
+    (height, width), (rows, columns) = module.patch_embed.img_size, module.patch_embed.patch_size
+    if height % rows or width % columns:
+        raise UserError(f"image size must be whole patches of {rows} x {columns}, not {height} x "
+                        f"{width}")
 
 
 @contextlib.contextmanager

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from vitrtl.sw.data import ImageSet, load
+from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.network import IntegerNetwork
 from vitrtl.sw.ptq.calibration import Calibration, calibrate
+from vitrtl.sw.ptq.images import images_of
 from vitrtl.sw.ptq.models import FloatModel, build
 from vitrtl.sw.ptq.quantize import export, provenance_of
 from vitrtl.sw.ptq.scheme import Scheme
 
-__all__ = ["Origin", "origin_of"]
+__all__ = ["Origin", "float_model_of", "origin_of"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,8 +62,36 @@ class Origin:
             self.given, self.images, self.ids, self.seed, self.calibration.scheme))
 
 
+def float_model_of(network: IntegerNetwork, checkpoint: Path | None = None,
+                   pretrained: bool = False) -> FloatModel:
+    """Return the float network that an integer network was made from.
+
+    Parameters
+    ----------
+    network : made by `vitrtl quantize`.
+    checkpoint, pretrained : where the weights are, if they neither ship nor come from a seed.
+
+    Raises
+    ------
+    UserError
+        If the weights must be given, or are others.
+    """
+    says = network.provenance
+    weights, options = _of(says, "weights", str), dict(says.get("model_options", {}))
+    ours = weights == "shipped" or "random_weights" in options
+    if not ours and checkpoint is None and not pretrained:
+        raise UserError(f"float weights of {network.name} ({weights}) must be given: --checkpoint "
+                        "FILE or --pretrained")
+    model = build(network.name, checkpoint, pretrained, **options)
+    if model.digest != _of(says, "weights_digest", str):
+        raise UserError(f"float weights must be those that {network.name} was made from "
+                        f"({weights}, {says['weights_digest']}), not {model.digest}")
+    return model
+
+
 def origin_of(network: IntegerNetwork, checkpoint: Path | None = None, pretrained: bool = False,
-              progress: Callable[[int], None] = lambda images: None) -> Origin:
+              progress: Callable[[int], None] = lambda images: None, *,
+              data: str | None = None) -> Origin:
     """Return what a network says that it was made from, after making it again.
 
     Parameters
@@ -70,6 +99,7 @@ def origin_of(network: IntegerNetwork, checkpoint: Path | None = None, pretraine
     network : made by `vitrtl quantize`.
     checkpoint, pretrained : where its float weights are, if they are not the shipped ones.
     progress : called as `calibrate` does.
+    data : where its images are, if they have moved.
 
     Raises
     ------
@@ -77,20 +107,11 @@ def origin_of(network: IntegerNetwork, checkpoint: Path | None = None, pretraine
         If weights or images are others, or today's export does not give the same integers.
     """
     says = network.provenance
-    weights, data = _of(says, "weights", str), _of(says, "data", str)
-    if weights != "shipped" and checkpoint is None and not pretrained:
-        raise UserError(f"float weights of {network.name} ({weights}) must be given: --checkpoint "
-                        "FILE or --pretrained")
-    model, images = build(network.name, checkpoint, pretrained), load(data)
-    if model.digest != _of(says, "weights_digest", str):
-        raise UserError(f"float weights must be those that {network.name} was made from "
-                        f"({weights}, {says['weights_digest']}), not {model.digest}")
-    if images.digest != _of(says, "data_digest", str):
-        raise UserError(f"{network.name} was calibrated on other images of the name {data}")
+    model, images = float_model_of(network, checkpoint, pretrained), images_of(network, data)
     ids = np.array(_of(says, "calibration_images", list))
     if ids.dtype.kind != "i" or not np.isin(ids, images.train).all():
         raise UserError(f"calibration images of {network.name} must be of the training part of "
-                        f"{data}")
+                        f"{images.name}")
     origin = Origin.calibrated(model, images, ids, _of(says, "seed", int),
                                Scheme.of_provenance(says), progress)
     again = origin.network(network.methods)

@@ -98,6 +98,7 @@ def provenance_of(model: FloatModel, images: ImageSet, ids: np.ndarray, seed: in
                   scheme: Scheme) -> dict[str, Any]:
     """Return what a network says about its making: all that it takes to make it again."""
     return {"command": command_line(), "weights": model.weights, "weights_digest": model.digest,
+            "model_options": dict(model.options), "preprocessing": model.preprocessing.asdict(),
             "data": images.name, "data_digest": images.digest, "seed": seed, **scheme.provenance,
             "calibration_images": ids.tolist(),
             "versions": versions("numpy", "torch", "timm", "safetensors")}
