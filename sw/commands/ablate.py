@@ -5,6 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitrtl.sw.model_arguments import (
+    DATA_HELP,
+    MODEL_HELP,
+    add_model_arguments,
+    images_of_arguments,
+    model_of_arguments,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,9 +21,13 @@ if TYPE_CHECKING:
     from vitrtl.sw.ptq.ablation import Ablation
 
 HELP = "Show what each quantization technique gains, precision by precision; write the table."
-EPILOG = """For each precision a network without techniques, with each of them by itself, with the
+EPILOG = f"""For each precision a network without techniques, with each of them by itself, with the
 default ones, and with those less one. All are calibrated on the same training images and run on the
 same test images, in integers. FOLDER gets ablation.json and ablation.csv.
+
+{MODEL_HELP}
+
+{DATA_HELP}
 
   vitrtl ablate                                 the default network, W8A8, W6A6 and W4A8
   vitrtl ablate digits_vit_hard --precision w4a8"""
@@ -23,12 +35,7 @@ same test images, in integers. FOLDER gets ablation.json and ablation.csv.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", nargs="?", default="digits_vit", metavar="MODEL",
-                        help="float network (default: %(default)s)")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
-                        help="float weights, safetensors")
-    parser.add_argument("--pretrained", action="store_true",
-                        help="let timm download the float weights")
+    add_model_arguments(parser)
     parser.add_argument("--precision", default="w8a8,w6a6,w4a8", metavar="wNaM[,wNaM...]",
                         help="bits of weights and activations (default: %(default)s)")
     parser.add_argument("--edges", default="w8a8", metavar="wNaM",
@@ -60,19 +67,16 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from vitrtl.sw.data import load
     from vitrtl.sw.provenance import command_line, versions
     from vitrtl.sw.ptq.ablation import Ablation, variants, write
     from vitrtl.sw.ptq.calibration import calibration_work
     from vitrtl.sw.ptq.comparison import Reference
-    from vitrtl.sw.ptq.models import build
     from vitrtl.sw.ptq.origin import Origin
     from vitrtl.sw.ptq.quantize import resolve_methods
-    from vitrtl.sw.ptq.shipped import SHIPPED
 
     todo = variants(precisions, edges, args.observer)
-    model = build(args.model, args.checkpoint, args.pretrained)
-    images = load(SHIPPED[args.model].images if args.model in SHIPPED else "digits")
+    model = model_of_arguments(args)
+    images = images_of_arguments(args, model)
     ids = images.calibration(args.images, args.seed)
     if args.test is not None and not 1 <= args.test <= len(images.test):
         raise UserError(f"test images must be 1..{len(images.test)} (the test part of "
@@ -95,12 +99,12 @@ def run(args: argparse.Namespace) -> int:
             network = origin.network(resolve_methods(origin.model, {}, {}))
             found.append(Ablation(one, network.digest, reference.accuracy_of(network, tested)))
     written = write(args.out, {
-        "command": command_line(), "model": args.model, "weights": model.weights,
+        "command": command_line(), "model": model.name, "weights": model.weights,
         "weights_digest": model.digest, "data": images.name, "data_digest": images.digest,
         "seed": args.seed, "calibration_images": ids.tolist(), "test_images": len(test),
         "float_accuracy": reference.accuracy,
         "versions": versions("numpy", "torch", "timm")}, found)
-    console.print(_table(found, f"{args.model}: float accuracy {reference.accuracy:.2%} of "
+    console.print(_table(found, f"{model.name}: float accuracy {reference.accuracy:.2%} of "
                                 f"{len(test)} test images"))
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True, highlight=False)
