@@ -5,6 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitrtl.sw.model_arguments import (
+    MODEL_OPTIONS,
+    add_model_arguments,
+    images_of_arguments,
+    model_of_arguments,
+)
 from vitrtl.sw.scheme_arguments import SCHEME_OPTIONS, add_scheme_arguments, scheme_of
 
 if TYPE_CHECKING:
@@ -19,20 +25,14 @@ layer's output, sqnr_diff the least loss from input to output (Mixed Non-linear 
 FOLDER gets assignment.json, sensitivity.json and .csv (all candidates), networks.json and .csv
 (the networks compared), and network/, the integer network with the chosen methods."""
 
-DEFAULT_MODEL = "digits_vit"
 CALIBRATION = {"images": 128, "seed": 0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", nargs="?", metavar="MODEL",
-                        help=f"float network (default: {DEFAULT_MODEL})")
+    add_model_arguments(parser)
     parser.add_argument("--network", type=Path, metavar="FOLDER",
                         help="integer network to search, instead of MODEL")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
-                        help="float weights, safetensors")
-    parser.add_argument("--pretrained", action="store_true",
-                        help="let timm download the float weights")
     parser.add_argument("--images", type=int, metavar="N",
                         help="calibration images, from the training part (default: "
                              f"{CALIBRATION['images']})")
@@ -130,31 +130,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _origin(args: argparse.Namespace, bar: "Callable[[str, int], Callable[[int], None]]") -> tuple:
     """Return what the networks are made from, and the unit of each layer before the search."""
-    from vitrtl.sw.data import load
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.network import load as load_network
     from vitrtl.sw.ptq.calibration import calibration_work
-    from vitrtl.sw.ptq.models import build
     from vitrtl.sw.ptq.origin import Origin, origin_of
     from vitrtl.sw.ptq.quantize import resolve_methods
     from vitrtl.sw.ptq.scheme import Scheme
 
-    given = [name for name in ("model", *CALIBRATION, *SCHEME_OPTIONS)
+    given = [name for name in (*MODEL_OPTIONS, *CALIBRATION, *SCHEME_OPTIONS)
              if getattr(args, name) is not None]
     if args.network is not None:
         if given:
-            option = given[0].upper() if given[0] == "model" else f"--{given[0]}"
+            option = given[0].upper() if given[0] == "model" else (
+                "--" + given[0].replace("_", "-"))
             raise UserError(f"--network says by itself what it was made from: without {option}")
         network = load_network(args.network)
         work = calibration_work(Scheme.of_provenance(network.provenance),
                                 len(network.provenance.get("calibration_images", [])))
-        return (origin_of(network, args.checkpoint, args.pretrained, bar("calibration", work)),
-                network.methods)
+        return (origin_of(network, args.checkpoint, args.pretrained, bar("calibration", work),
+                          data=args.data), network.methods)
     scheme = scheme_of(args)
     count, seed = (default if getattr(args, name) is None else getattr(args, name)
                    for name, default in CALIBRATION.items())
-    model = build(args.model or DEFAULT_MODEL, args.checkpoint, args.pretrained)
-    images = load("digits")
+    model = model_of_arguments(args)
+    images = images_of_arguments(args, model)
     origin = Origin.calibrated(model, images, images.calibration(count, seed), seed, scheme,
                                bar("calibration", calibration_work(scheme, count)))
     return origin, resolve_methods(model, {}, {})

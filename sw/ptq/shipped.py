@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from vitrtl.sw.ptq.hardening import harden, norm_outliers
 
-__all__ = ["DEFAULT", "SHIPPED", "ShippedModel", "images_of", "untrained_digits_vit",
+__all__ = ["DEFAULT", "SHIPPED", "ShippedModel", "untrained_digits_vit",
            "untrained_shapes_vit"]
 
 DEFAULT = "digits_vit"
@@ -75,8 +75,3 @@ SHIPPED = {
     "shapes_vit_hard": dataclasses.replace(_SHAPES, harden=harden),
 }
 """Networks by name. Outliers are those of the LayerNorms alone; hard has all of `HARDENINGS`."""
-
-
-def images_of(model: str) -> str:
-    """Return the data set that a network is calibrated on where nothing else is asked for."""
-    return SHIPPED.get(model, SHIPPED[DEFAULT]).images
