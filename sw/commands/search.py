@@ -14,18 +14,39 @@ from vitrtl.sw.model_arguments import (
 from vitrtl.sw.scheme_arguments import SCHEME_OPTIONS, add_scheme_arguments, scheme_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 HELP = "Choose a method per layer from sensitivity and measured cost; write the assignment."
 EPILOG = """The network is one that `vitrtl quantize` wrote (--network), or MODEL, calibrated as the
-options say. Each method of each non-linear layer is measured against the float network on the
-calibration images; its cost comes from the cost table, whose rows must be of the gates that would
-be built now. Metrics: omega weighs error and cost (IPTQ-ViT), sqnr takes the highest SQNR of the
-layer's output, sqnr_diff the least loss from input to output (Mixed Non-linear Quantization).
-FOLDER gets assignment.json, sensitivity.json and .csv (all candidates), networks.json and .csv
-(the networks compared), and network/, the integer network with the chosen methods."""
+options say. Each candidate of each non-linear layer - a method, or a variant of it with another
+width or with the requantizer merged - is measured against the float network on the calibration
+images; its cost comes from the cost table, whose rows must be of the gates that would be built now.
+
+Without --joint each layer chooses by itself. Metrics: omega weighs error and cost (IPTQ-ViT), sqnr
+takes the highest SQNR of the layer's output, sqnr_diff the least loss from input to output (Mixed
+Non-linear Quantization).
+
+With --joint all layers choose together: a unit costs its area once however many layers use it, and
+the sum of a proxy of the logits' error becomes least within the budgets, exactly (a mixed-integer
+program, HiGHS). Which proxy: the one whose sum goes best with the true error of 32 networks of
+random choices, or --proxy. Budgets are of the units that the choice decides, matmul and the
+requantizers that every network has apart. Resources are those of the target: lut4eq, ff, dsp, bram
+... and cycles, the time for one image of the layers that offer a choice, one after the other, all
+units at one clock. --pareto N sweeps the area in N steps, under the other budgets.
+
+  vitrtl search --joint --budget lut4eq=900,dsp=12
+  vitrtl search --network build/network --joint --budget cycles=140000 --pareto 12
+
+FOLDER gets assignment.json and network/, the choice; as .json and .csv: sensitivity (all
+candidates), choices (every way to choose, layer by layer), networks (those compared), omega (its
+choice by normalization), and with --joint or --pareto: proxies, trials, gains, front; as .svg and
+.png: plots of all that. What networks get right is kept in evaluations.json, so that an interrupted
+or changed search runs no network twice."""
 
 CALIBRATION = {"images": 128, "seed": 0}
+FILE_WIDTH = 180
+PLOTTED = 32
+"""Calibration images of the plot of networks' noise."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +64,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="ecp5-85k", metavar="TARGET",
                         help="whose costs count, a file in constraints/ (default: %(default)s)")
     parser.add_argument("--metric", default="omega", metavar="METRIC",
-                        help="what decides: omega, sqnr or sqnr_diff (default: %(default)s)")
+                        help="what decides in each layer: omega, sqnr or sqnr_diff (default: "
+                             "%(default)s)")
     parser.add_argument("--cost", metavar="RESOURCE",
                         help="resource that is the cost, such as lut4eq, dsp or bram (default: "
                              "the area of the target)")
+    parser.add_argument("--joint", action="store_true",
+                        help="choose for all layers together, in place of --metric")
+    parser.add_argument("--budget", metavar="RESOURCE=N,...",
+                        help="that the choice must keep, with --joint or --pareto")
+    parser.add_argument("--pareto", type=int, metavar="N",
+                        help="find the front of error over area at N budgets")
+    parser.add_argument("--proxy", metavar="PROXY",
+                        help="what --joint and --pareto minimise: logit_noise, network, noise, "
+                             "perturbation or sqnr_diff (default: what foretells the error best)")
     parser.add_argument("--costs", type=Path, metavar="FILE",
                         help="cost table (default: the shipped one, overlaid with "
                              "build/cost/costs.json)")
@@ -59,27 +90,41 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw.cost.table import load_table
     from vitrtl.sw.cost.target import load_target
     from vitrtl.sw.errors import UserError
-    from vitrtl.sw.ptq.search import choose, rule_of, score
+    from vitrtl.sw.ptq.joint import CYCLES, parse_budgets
+    from vitrtl.sw.ptq.proxies import proxy_of
+    from vitrtl.sw.ptq.search import METRICS, RULES, choose, rule_of, score
     from vitrtl.sw.ptq.unit_costs import look_up, resource_of
 
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out must be a folder, but {args.out} is a file")
-    rule = rule_of(args.metric)
+    rule_of(args.metric)
     target = load_target(args.target)
     resource = resource_of(target, args.cost)
+    together = args.joint or args.pareto is not None
+    for option in ("budget", "proxy"):
+        if getattr(args, option) is not None and not together:
+            raise UserError(f"--{option} is for --joint and --pareto")
+    budgets = {} if args.budget is None else parse_budgets(args.budget, (*target.resources, CYCLES))
+    if args.pareto is not None and args.pareto < 2:
+        raise UserError(f"--pareto must be at least 2 points, not {args.pareto}")
+    if args.proxy is not None:
+        proxy_of(args.proxy)
     table = load_table(args.costs)
 
     from rich.console import Console
     from rich.progress import Progress
 
+    from vitrtl.sw import assignment
     from vitrtl.sw import network as networks
     from vitrtl.sw.cost.suite import verilog_checksum
-    from vitrtl.sw.ptq import show
-    from vitrtl.sw.ptq.comparison import Reference, shared_units, single_method_choices
-    from vitrtl.sw.ptq.search_files import write_all
-    from vitrtl.sw.ptq.sensitivity import CandidateNetworks, measure
+    from vitrtl.sw.ptq import search_files, show
+    from vitrtl.sw.ptq.comparison import FAMILIES, Evaluation, Reference, single_method_choices
+    from vitrtl.sw.ptq.evaluations import Evaluations
+    from vitrtl.sw.ptq.joint_search import TRIAL_IMAGES, JointSearch
+    from vitrtl.sw.ptq.omega_study import agreements
+    from vitrtl.sw.ptq.sensitivity import CandidateNetworks, measure, output_noise
 
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     with Progress(console=console, transient=True) as progress:
         def bar(what: str, total: int) -> "Callable[[int], None]":
             task = progress.add_task(what, total=total)
@@ -93,43 +138,84 @@ def run(args: argparse.Namespace) -> int:
         costs = look_up(table, target, units, verilog_checksum, mend_all,
                         bar("gates as they are now", sum(map(len, units.values()))))
         count = len(origin.pixels) * len(candidates.distinct)
-        scored = score(measure(candidates, origin.pixels, bar("sensitivity", count)), costs,
-                       resource)
-        choice = choose(scored, rule)
-        chosen = origin.network(choice)
+        records = measure(candidates, origin.pixels, bar("sensitivity", count))
+        scored = score(records, costs, resource)
 
         test = origin.images.test
         pixels, labels = origin.images.pixels[test], origin.images.labels[test]
         reference = Reference.of(origin.model, pixels, labels, bar("float network", len(test)))
-        singles = single_method_choices(candidates.layers, base)
-        advance = bar("integer networks", len(test) * (1 + len(singles)))
-        evaluations = [reference.evaluate(f"mix by {args.metric}", chosen, costs, advance)]
-        evaluations += [reference.evaluate(name, origin.network(methods), costs, advance)
-                        for name, methods in singles.items()]
+        evaluations = Evaluations(args.out / "evaluations.json")
+        ways = {name: choose(scored, rule) for name, rule in RULES.items()}
+        mixes = {f"mix by {name}": ways[name] for name in METRICS}
+        singles = single_method_choices(candidates.layers, base, candidates.refused)
+        families = {name: singles[name] for name in FAMILIES if name in singles}
+        found = None
+        if together:
+            ids = origin.ids[:TRIAL_IMAGES]
+            calibration = Reference.of(origin.model, origin.images.pixels[ids],
+                                       origin.images.labels[ids])
+            found = JointSearch(origin, records, costs, reference, evaluations, bar).find(
+                calibration, {**mixes, **families}, budgets, args.pareto, args.proxy)
+        if args.joint:
+            ways = {"joint": found.solution.choice, **ways}
+        way, name = ("joint", "joint") if args.joint else (args.metric, f"mix by {args.metric}")
+        choice = ways[way]
+
+        def evaluate(what: str, choices: "Mapping[str, Mapping[str, str]]") -> list[Evaluation]:
+            advance = bar(what, len(test) * len(choices))
+            return [Evaluation.of(each, network, evaluations.of(network, reference, advance),
+                                  costs, candidates.always)
+                    for each, methods in choices.items() for network in [origin.network(methods)]]
+
+        evaluated = evaluate("integer networks", {name: choice} | mixes | singles)
+        agreed = agreements(records, costs, resource)
+        of_omega = evaluate("Omega by normalization", {a.normalization: a.choice for a in agreed})
+        chosen = origin.network(choice)
+        plotted = {each: origin.network(methods) for each, methods in families.items()}
+        noise = output_noise({**plotted, name: chosen}, origin.model, origin.pixels[:PLOTTED],
+                             bar("noise in networks", PLOTTED * (1 + len(plotted))))
 
     # Last of all, so that an interruption leaves an earlier search as it was.
+    head = {
+        "network_digest": chosen.digest, "searched_digest": origin.network(base).digest,
+        "metric": way, "target": target.name, "area_unit": target.area, "cost": resource,
+        "budgets": budgets, "costs_digest": costs.digest, "images": len(origin.pixels),
+        "refused": candidates.refused, "made_from": dict(chosen.provenance)}
+    if found is not None:
+        head |= {"proxy": found.proxy}
     networks.save(chosen, args.out / "network")
-    written = write_all(args.out, {
-        "network": chosen.name, "network_digest": chosen.digest,
-        "searched_digest": origin.network(base).digest, "metric": args.metric,
-        "target": target.name, "area_unit": target.area, "cost": resource,
-        "costs_digest": costs.digest, "images": len(origin.pixels),
-        "made_from": dict(chosen.provenance)}, choice, scored, evaluations, reference)
+    written = search_files.write_all(
+        args.out, {"network": chosen.name, **head}, scored=scored, ways=ways,
+        evaluations=evaluated, agreements=agreed, of_omega=of_omega, reference=reference,
+        found=found)
+    written += search_files.draw_all(args.out, scored=scored, noise=noise, ours=name,
+                                     evaluations=evaluated, families=list(families),
+                                     area_unit=target.area, found=found)
+    path = args.out / "assignment.json"
+    assignment.save(assignment.Assignment(chosen.name, choice, head), path)
 
+    for refused, why in candidates.refused.items():
+        console.print(f"{refused} is no candidate here: {why}", soft_wrap=True, highlight=False)
     console.print(show.candidate_table(scored, choice, resource))
-    console.print(show.choice_table(scored, args.metric))
+    console.print(show.choice_table(ways, way))
     console.print(show.comparison_text(scored, resource), soft_wrap=True, highlight=False)
-    if text := show.several_units_text(choice):
+    console.print(show.omega_table(agreed, of_omega, target.area))
+    if not args.joint and (text := show.several_units_text(choice)):
         console.print(text, soft_wrap=True, highlight=False)
-    console.print(show.network_table(reference, evaluations, costs.total(shared_units(chosen)),
+    if found is not None:
+        console.print(show.proxy_table(found.correlations, found.proxy))
+        console.print(show.gain_table(found.gains, target.area))
+        if found.front:
+            console.print(show.front_table(found.front, target.area))
+    console.print(show.network_table(reference, evaluated, costs.total(candidates.shared),
                                      target.area))
-    for path in [*written, args.out / "network"]:
-        console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+    for written_path in [path, *written, args.out / "network"]:
+        console.print(f"wrote {written_path}", soft_wrap=True, highlight=False)
     return 0
 
 
 def _origin(args: argparse.Namespace, bar: "Callable[[str, int], Callable[[int], None]]") -> tuple:
-    """Return what the networks are made from, and the unit of each layer before the search."""
+    """Return what the networks are made from, and the candidate of each layer before the search."""
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.network import load as load_network
     from vitrtl.sw.ptq.calibration import calibration_work

@@ -1,19 +1,22 @@
 """Integer networks beside each other and beside the float one: what they get right, and cost."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
+from vitrtl.sw.candidate import candidate, candidates_of
+from vitrtl.sw.catalog import OPERATORS, UNITS
 from vitrtl.sw.executor import Executor
+from vitrtl.sw.files import digest
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.network import IntegerNetwork
 from vitrtl.sw.ptq.float_graph import BATCH, FloatGraph, FloatLayer
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.unit_costs import Total, UnitCosts
 
-__all__ = ["FAMILIES", "Evaluation", "Reference", "nonlinear_units", "shared_units",
+__all__ = ["FAMILIES", "Accuracy", "Evaluation", "Reference", "decided_units",
            "single_method_choices"]
 
 
@@ -28,18 +31,32 @@ FAMILIES = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """What an integer network gets right on some images.
+
+    Parameters
+    ----------
+    accuracy : share of images that it gets right.
+    agreement : share that it puts into the float network's class.
+    logit_error : root mean square of its logits' error, over the float logits' deviation.
+    """
+
+    accuracy: float
+    agreement: float
+    logit_error: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """One integer network on the test images.
+    """One integer network on the test images, and what it costs.
 
     Parameters
     ----------
     name : for people.
     network_digest : which network.
-    accuracy : share of images that it gets right.
-    agreement : share that it puts into the float network's class.
-    logit_error : root mean square of its logits' error, over the float logits' deviation.
-    nonlinear, total : cost of the units that offered a choice, and of all units; None for a
-        network that computes some of its layers in float.
+    accuracy, agreement, logit_error : see `Accuracy`.
+    nonlinear, total : cost of the units that the choice of methods decides, and of all units;
+        None for a network that computes some of its layers in float.
     """
 
     name: str
@@ -49,6 +66,22 @@ class Evaluation:
     logit_error: float
     nonlinear: Total | None
     total: Total | None
+
+    @classmethod
+    def of(cls, name: str, network: IntegerNetwork, found: Accuracy, costs: UnitCosts,
+           always: frozenset[str]) -> "Evaluation":
+        """Join accuracy and cost.
+
+        Parameters
+        ----------
+        name, network, found : which network, and what it gets right.
+        costs : of its units.
+        always : units, as `UNIT SPEC`, that no choice changes.
+        """
+        in_gates = all(unit in UNITS for unit in network.units)
+        return cls(name=name, network_digest=network.digest, **dataclasses.asdict(found),
+                   nonlinear=costs.total(decided_units(network, always)) if in_gates else None,
+                   total=costs.total(network.units) if in_gates else None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,13 +108,19 @@ class Reference:
             progress(len(logits[-1]))
         return cls(pixels, labels, np.concatenate(logits))
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Checksum of images, labels and the float network's answers."""
+        return digest(*(np.ascontiguousarray(array).tobytes()
+                        for array in (self.pixels, self.labels, self.logits)))
+
     @property
     def accuracy(self) -> float:
         """Share of the images that the float network gets right."""
         return float((self.logits.argmax(axis=-1) == self.labels).mean())
 
-    def evaluate(self, name: str, network: IntegerNetwork, costs: UnitCosts,
-                 progress: Callable[[int], None] = lambda images: None) -> Evaluation:
+    def accuracy_of(self, network: IntegerNetwork,
+                    progress: Callable[[int], None] = lambda images: None) -> Accuracy:
         """Run an integer network; `progress` is called with the number of images done."""
         parts = []
         for part in Executor(network).iterate(self.pixels):
@@ -89,45 +128,42 @@ class Reference:
             progress(len(part))
         logits = network.values[network.output].real(np.concatenate(parts))
         predicted = logits.argmax(axis=-1)
-        in_gates = all(name in UNITS for name in network.units)
-        return Evaluation(
-            name=name, network_digest=network.digest,
+        return Accuracy(
             accuracy=float((predicted == self.labels).mean()),
             agreement=float((predicted == self.logits.argmax(axis=-1)).mean()),
-            logit_error=float(np.sqrt(np.mean((logits - self.logits) ** 2)) / self.logits.std()),
-            nonlinear=costs.total(nonlinear_units(network)) if in_gates else None,
-            total=costs.total(network.units) if in_gates else None)
+            logit_error=float(np.sqrt(np.mean((logits - self.logits) ** 2)) / self.logits.std()))
 
 
-def single_method_choices(layers: Sequence[FloatLayer],
-                          base: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return the choices that a search is compared with, unit by layer, by a name for people.
+def single_method_choices(layers: Sequence[FloatLayer], base: Mapping[str, str],
+                          without: Iterable[str] = ()) -> dict[str, dict[str, str]]:
+    """Return the choices that a search is compared with, candidate by layer, by a name for people.
 
-    First one unit for each operator, as `FAMILIES` names them; then, for each method, the base
-    with that method for all layers of its operator.
+    First one candidate for each operator, as `FAMILIES` names them; then, for each candidate, the
+    base with that one for all layers of its operator.
 
     Parameters
     ----------
     layers : that offer a choice.
-    base : unit of each layer where nothing else is chosen.
+    base : candidate of each layer where nothing else is chosen.
+    without : candidates that cannot be used; choices that need one are left out.
     """
-    choices = {name: {layer.name: f"{layer.operator}_{methods[layer.operator]}"
+    choices = {name: {layer.name: candidate(f"{layer.operator}_{methods[layer.operator]}").name
                       for layer in layers} for name, methods in FAMILIES.items()}
     for operator in OPERATORS:
-        for entry in methods_of(operator, software=True):
-            choices[f"{operator} {entry.method}"] = {
-                layer.name: entry.name if layer.operator == operator else base[layer.name]
+        for one in candidates_of(operator, software=True):
+            choices[f"{operator} {one.method}"] = {
+                layer.name: one.name if layer.operator == operator else base[layer.name]
                 for layer in layers}
-    return choices
+    unusable = set(without)
+    return {name: choice for name, choice in choices.items()
+            if unusable.isdisjoint(choice.values())}
 
 
-def nonlinear_units(network: IntegerNetwork) -> Mapping[str, list[Spec]]:
-    """Return the units of a network whose operator offers a choice of method."""
-    return {name: specs for name, specs in network.units.items()
-            if unit(name).operator in OPERATORS}
+def decided_units(network: IntegerNetwork, always: frozenset[str]) -> dict[str, list[Spec]]:
+    """Return the units of a network that it has because of the methods that were chosen.
 
-
-def shared_units(network: IntegerNetwork) -> Mapping[str, list[Spec]]:
-    """Return the other units of a network, which no choice changes."""
-    return {name: specs for name, specs in network.units.items()
-            if unit(name).operator not in OPERATORS}
+    The non-linear units, and whatever takes their results and would not be there otherwise.
+    """
+    units = {name: [spec for spec in specs if f"{name} {spec.digest}" not in always]
+             for name, specs in network.units.items()}
+    return {name: specs for name, specs in units.items() if specs}

@@ -14,15 +14,21 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.ptq.unit_costs import UnitCosts
+
+if TYPE_CHECKING:
+    # What was measured is data: to choose takes no torch.
+    from vitrtl.sw.ptq.sensitivity import Sensitivity
 
 __all__ = ["CYCLES", "InfeasibleError", "Option", "Problem", "Solution", "best_within", "greedy",
-           "layer_by_layer", "pareto", "parse_budgets", "solve"]
+           "layer_by_layer", "pareto", "parse_budgets", "problem_of", "solve"]
 
 CYCLES = "cycles"
 """The budget of time, beside those of the target's resources."""
@@ -132,6 +138,33 @@ class Solution:
         return all(self.used[name] <= budget for name, budget in budgets.items())
 
 
+def problem_of(records: "Sequence[Sensitivity]", losses: Sequence[float],
+               costs: UnitCosts) -> Problem:
+    """Return the problem of choosing among what was measured.
+
+    Units that every network has are no part of it. Cycles are those of a layer's own unit and
+    requantizer, one layer after the other, all units at one clock.
+
+    Parameters
+    ----------
+    records : all candidates of each layer.
+    losses : of the records, in their order.
+    costs : of the units.
+    """
+    def key(unit: str) -> str:
+        return " ".join(costs.built(*unit.split()))
+
+    options = tuple(
+        Option(layer=r.layer, candidate=r.candidate, loss=loss,
+               cycles=costs.cycles([tuple(unit.split()) for unit in r.chain], r.rows,
+                                   r.row_length),
+               units=frozenset(map(key, r.needs)))
+        for r, loss in zip(records, losses, strict=True))
+    built = sorted(frozenset().union(*(option.units for option in options)))
+    return Problem(options, {unit: costs.rows[tuple(unit.split())].resources for unit in built},
+                   costs.target.area)
+
+
 def parse_budgets(text: str, known: Sequence[str]) -> dict[str, int]:
     """Return the budgets that a text such as `lut4eq=1500,dsp=12` asks for.
 
@@ -187,26 +220,51 @@ def pareto(problem: Problem, points: int, budgets: Mapping[str, int] | None = No
            progress: Callable[[int], None] = lambda points: None) -> list[Solution]:
     """Return choices that no other beats in both area and loss, by rising area.
 
-    The budget of the area goes in even steps from what the least choice takes to what the choice
-    of least loss takes; each point is the exact optimum at its budget.
+    The ends are the least area and the least loss. Between them a budget of the area is tried
+    where the points known so far leave most in doubt: in the middle of the gap that is the largest
+    rectangle of loss and area, both as logarithms. Each point is the exact optimum at its area.
 
     Parameters
     ----------
     problem : what there is to choose from.
-    points : budgets that are tried; different ones may have the same optimum.
+    points : of the front, at most; there may be fewer.
     budgets : of other resources, which hold at every point; one of the area is its upper end.
-    progress : called with 1 for each budget.
+    progress : called with 1 for each point.
     """
     if points < 2:
         raise UserError(f"a Pareto front must have at least 2 points, not {points}")
-    budgets = dict(budgets or {})
-    best = solve(problem, budgets)
-    least = _least(problem, problem.area, budgets)
-    found = []
-    for budget in np.linspace(least, best.used[problem.area], points):
-        found.append(solve(problem, {**budgets, problem.area: int(budget)}))
-        progress(1)
-    return _undominated(found, problem.area)
+    budgets, area = dict(budgets or {}), problem.area
+    last = solve(problem, budgets)
+    first = solve(problem, {**budgets, area: _least(problem, area, budgets)})
+    front = {s.used[area]: s for s in (first, last)}
+    progress(len(front))
+    # Area from which on nothing is known, for each point and the gap above it.
+    tried = dict.fromkeys(front, 0)
+    while len(front) < points:
+        gaps = []
+        for low, high in itertools.pairwise(sorted(front)):
+            known = max(low, tried[low])
+            if known + 1 < high:
+                gaps.append((_gap(front[low], front[high], known, high), known, high, low))
+        if not gaps:
+            break
+        _, known, high, low = max(gaps)
+        budget = (known + high) // 2
+        found = solve(problem, {**budgets, area: budget})
+        if found.used[area] == low:
+            tried[low] = budget
+        else:
+            front[found.used[area]] = found
+            tried[found.used[area]] = budget
+            progress(1)
+    return _undominated(list(front.values()), area)
+
+
+def _gap(low: Solution, high: Solution, known: int, area: int) -> float:
+    """Return how much a point between two may differ from both, in area and loss."""
+    losses = low.loss, high.loss
+    fall = (np.log(low.loss / high.loss) if min(losses) > 0 else low.loss - high.loss)
+    return float(fall * np.log(area / max(known, 1)))
 
 
 def layer_by_layer(problem: Problem) -> list[Solution]:

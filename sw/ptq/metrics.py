@@ -1,10 +1,11 @@
 """Measures of a quantized value's error, and the metric that weighs error against cost."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-__all__ = ["NoiseMeter", "normalized", "omega", "softplus"]
+__all__ = ["NORMALIZATIONS", "ErrorMeter", "NoiseMeter", "Normalization", "omega", "softplus"]
 
 LARGEST_RATIO = 1e30
 """Signal over noise of an exact result, so that every measure stays a finite number: 300 dB."""
@@ -61,6 +62,33 @@ class NoiseMeter:
         return self._noise / self._elements
 
 
+class ErrorMeter:
+    """Error of logits, gathered batch by batch."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum = 0.0
+        self._square = 0.0
+        self._error = 0.0
+
+    def update(self, wanted: np.ndarray, found: np.ndarray) -> None:
+        """Count a batch of float logits and of those that stand for them."""
+        self._count += wanted.size
+        self._sum += float(wanted.sum())
+        self._square += float(np.square(wanted, dtype=np.float64).sum())
+        self._error += float(np.square(found - wanted, dtype=np.float64).sum())
+
+    @property
+    def variance(self) -> float:
+        """Of the float logits."""
+        return self._square / self._count - (self._sum / self._count) ** 2
+
+    @property
+    def relative_error(self) -> float:
+        """Root mean square of the error, over the deviation of the float logits."""
+        return float(np.sqrt(self._error / self._count / self.variance))
+
+
 def softplus(x: float) -> float:
     """Return `ln(1 + e**x)`."""
     return float(np.logaddexp(0, x))
@@ -70,7 +98,7 @@ def omega(sqnr: float, perturbation: float, cost: float) -> float:
     """Unified metric of IPTQ-ViT, eq. 16: `3 / (1/N(Q) + N(P) + N(C))`, N the softplus.
 
     The more the better. Softplus of a number far above one is the number itself, so raw
-    operation counts or areas would leave nothing but the cost; P and C come `normalized`.
+    operation counts or areas would leave nothing but the cost; P and C come normalized.
 
     Parameters
     ----------
@@ -81,14 +109,48 @@ def omega(sqnr: float, perturbation: float, cost: float) -> float:
     return 3 / (1 / softplus(sqnr) + softplus(perturbation) + softplus(cost))
 
 
-def normalized(values: Sequence[float]) -> list[float]:
-    """Divide non-negative numbers by the largest of them; all zero stay so.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Normalization:
+    """A way to bring numbers of different sizes near one.
 
-    A division keeps the ratios: candidates that cost nearly the same stay nearly the same, which
-    stretching them over 0..1 would not.
+    Parameters
+    ----------
+    doc : what is done, for people.
+    rule : of some non-negative numbers that are normalized together.
+    together : whether all numbers are, instead of those of each layer.
     """
-    largest = max(values)
-    return [value / largest if largest else 0.0 for value in values]
+
+    doc: str
+    rule: Callable[[np.ndarray], np.ndarray]
+    together: bool = False
+
+    def apply(self, values: Sequence[float], layers: Sequence[str]) -> list[float]:
+        """Return the numbers normalized; `layers` says whose each is."""
+        numbers, groups = np.array(values, float), np.array(layers)
+        result = np.empty_like(numbers)
+        for group in dict.fromkeys([""] if self.together else layers):
+            of_group = np.full(len(groups), True) if self.together else groups == group
+            result[of_group] = self.rule(numbers[of_group])
+        return result.tolist()
+
+
+def _over(values: np.ndarray, by: float) -> np.ndarray:
+    """Divide; all zero stay so."""
+    return values / by if by else np.zeros_like(values)
+
+
+NORMALIZATIONS = {
+    "largest": Normalization("over the largest of the layer", lambda v: _over(v, v.max())),
+    "sum": Normalization("over the sum of the layer", lambda v: _over(v, v.sum())),
+    "range": Normalization("least of the layer 0, largest 1",
+                           lambda v: _over(v - v.min(), v.max() - v.min())),
+    "smallest": Normalization("over the smallest of the layer that is not zero",
+                              lambda v: _over(v, v[v > 0].min(initial=np.inf))),
+    "global": Normalization("over the largest of all layers", lambda v: _over(v, v.max()), True),
+    "logarithm": Normalization("ln(1 + x), not normalized", np.log1p),
+    "none": Normalization("not normalized", lambda v: v),
+}
+"""What IPTQ-ViT leaves open: how P and C are made comparable with the other terms of Omega."""
 
 
 def _ratio(signal: np.ndarray | float, noise: np.ndarray | float) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Choice of a method for each layer, from what was measured and what the units cost.
+"""Choice of a method for each layer by itself, from what was measured and what the units cost.
 
 Every rule gives each candidate of each layer a number and takes the highest: layers are chosen
-independently, as in both papers, and the sum over the layers is what the whole choice is worth. A
-search under a common budget can take the same records.
+independently, as in both papers. `vitrtl.sw.ptq.joint` chooses for all layers together, from the
+same records.
 """
 
 import dataclasses
@@ -10,26 +10,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.ptq.metrics import normalized, omega
+from vitrtl.sw.ptq.metrics import NORMALIZATIONS, omega
 from vitrtl.sw.ptq.unit_costs import UnitCosts
 
 if TYPE_CHECKING:
     # What was measured is data: to choose takes no torch.
     from vitrtl.sw.ptq.sensitivity import Sensitivity
 
-__all__ = ["METRICS", "RULES", "Candidate", "Rule", "choose", "counts", "differing", "layers_in",
-           "rule_of", "score"]
+__all__ = ["DEFAULT_NORMALIZATION", "METRICS", "RULES", "Rule", "Scored", "choose", "counts",
+           "differing", "layers_in", "rule_of", "score"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A method of a layer with all that a rule may look at.
+class Scored:
+    """A candidate of a layer with all that a rule may look at.
 
     Parameters
     ----------
-    sensitivity : what the method does to the layer.
-    cost : of its unit, in the resource that stands for cost.
-    perturbation_norm, cost_norm : P and C over the largest of the layer's candidates.
+    sensitivity : what the candidate does to the layer.
+    cost : of the units that it needs and not every network has, in the resource that stands
+        for cost, as if no other layer used them.
+    perturbation_norm, cost_norm : P and C, normalized among the candidates.
     omega : IPTQ-ViT's metric of SQNR, `perturbation_norm` and `cost_norm`.
     """
 
@@ -45,9 +46,9 @@ class Candidate:
         return self.sensitivity.layer
 
     @property
-    def unit(self) -> str:
-        """Name of the unit."""
-        return self.sensitivity.unit
+    def candidate(self) -> str:
+        """Name of the candidate."""
+        return self.sensitivity.candidate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Rule:
     """
 
     doc: str
-    merit: Callable[[Candidate], float]
+    merit: Callable[[Scored], float]
 
 
 RULES = {
@@ -72,6 +73,9 @@ RULES = {
     "argmin_c": Rule("lowest cost", lambda c: -c.cost),
 }
 """Rules by name; the last two are what Omega is compared with."""
+
+DEFAULT_NORMALIZATION = "largest"
+"""Of P and C in Omega: it keeps the ratios, so candidates that cost nearly the same stay so."""
 
 METRICS = ("omega", "sqnr", "sqnr_diff")
 """Rules that can be asked for."""
@@ -90,7 +94,8 @@ def rule_of(metric: str) -> Rule:
     return RULES[metric]
 
 
-def score(records: "Iterable[Sensitivity]", costs: UnitCosts, resource: str) -> list[Candidate]:
+def score(records: "Iterable[Sensitivity]", costs: UnitCosts, resource: str,
+          normalization: str = DEFAULT_NORMALIZATION) -> list[Scored]:
     """Join what was measured with what it costs.
 
     Parameters
@@ -98,37 +103,34 @@ def score(records: "Iterable[Sensitivity]", costs: UnitCosts, resource: str) -> 
     records : all candidates of each layer.
     costs : of their units.
     resource : the one that stands for cost.
+    normalization : name in `NORMALIZATIONS`, of P and C.
     """
-    by_layer: dict[str, list[Sensitivity]] = {}
-    for record in records:
-        by_layer.setdefault(record.layer, []).append(record)
-    candidates = []
-    for layer in by_layer.values():
-        cost = [costs.cost(r.unit, r.spec_digest, resource) for r in layer]
-        parts = zip(layer, cost, normalized([r.perturbation_mean for r in layer]),
-                    normalized(cost), strict=True)
-        candidates += [Candidate(sensitivity=r, cost=c, perturbation_norm=p_norm, cost_norm=c_norm,
-                                 omega=omega(r.sqnr, p_norm, c_norm))
-                       for r, c, p_norm, c_norm in parts]
-    return candidates
+    records = list(records)
+    cost = [sum(costs.cost(*unit.split(), resource) for unit in r.needs) for r in records]
+    normalize = NORMALIZATIONS[normalization].apply
+    layers = [r.layer for r in records]
+    parts = zip(records, cost, normalize([r.perturbation_mean for r in records], layers),
+                normalize(cost, layers), strict=True)
+    return [Scored(sensitivity=r, cost=c, perturbation_norm=p_norm, cost_norm=c_norm,
+                   omega=omega(r.sqnr, p_norm, c_norm)) for r, c, p_norm, c_norm in parts]
 
 
-def layers_in(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+def layers_in(candidates: Sequence[Scored]) -> dict[str, list[Scored]]:
     """Return the candidates of each layer, in their order."""
-    layers: dict[str, list[Candidate]] = {}
+    layers: dict[str, list[Scored]] = {}
     for candidate in candidates:
         layers.setdefault(candidate.layer, []).append(candidate)
     return layers
 
 
-def choose(candidates: Sequence[Candidate], rule: Rule) -> dict[str, str]:
-    """Return the chosen unit of each layer; a layer with one candidate takes that."""
-    return {layer: max(of_layer, key=rule.merit).unit
+def choose(candidates: Sequence[Scored], rule: Rule) -> dict[str, str]:
+    """Return the chosen candidate of each layer; a layer with one takes that."""
+    return {layer: max(of_layer, key=rule.merit).candidate
             for layer, of_layer in layers_in(candidates).items()}
 
 
 def counts(choice: Mapping[str, str]) -> dict[str, int]:
-    """Return how many layers take each unit."""
+    """Return how many layers take each candidate."""
     total: dict[str, int] = {}
     for name in choice.values():
         total[name] = total.get(name, 0) + 1

@@ -1,8 +1,10 @@
 """What the units of a network cost, from the cost table and only if it is of today's gates."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 
+from vitrtl.sw.cost.builds import Build
 from vitrtl.sw.cost.table import CostError, CostRow, CostTable
 from vitrtl.sw.cost.target import Target
 from vitrtl.sw.errors import UserError
@@ -17,7 +19,7 @@ Units = Mapping[str, Iterable[Spec]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Total:
-    """Cost of a set of units, each built once however many layers use it.
+    """Cost of a set of units, each built once however many layers or methods use it.
 
     Parameters
     ----------
@@ -31,7 +33,7 @@ class Total:
     clock_mhz: float | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class UnitCosts:
     """Rows of the cost table for one target.
 
@@ -39,10 +41,13 @@ class UnitCosts:
     ----------
     target : of all rows.
     rows : by unit name and spec digest.
+    gates : what rows of equal gates have in common, by the same; methods that differ in their
+        run-time constants alone are one unit when it is built.
     """
 
     target: Target
     rows: Mapping[tuple[str, str], CostRow]
+    gates: Mapping[tuple[str, str], str]
 
     @property
     def digest(self) -> str:
@@ -53,9 +58,30 @@ class UnitCosts:
         """Return how much of a resource a unit takes."""
         return self.rows[unit, spec_digest].resources[resource]
 
+    @functools.cached_property
+    def _first(self) -> dict[str, tuple[str, str]]:
+        """The first unit and spec of each gates."""
+        return {self.gates[key]: key for key in sorted(self.gates, reverse=True)}
+
+    def built(self, unit: str, spec_digest: str) -> tuple[str, str]:
+        """Return the unit and spec that are built where a layer needs these: equal gates once."""
+        return self._first[self.gates[unit, spec_digest]]
+
+    def cycles(self, chain: Iterable[tuple[str, str]], rows: int, length: int) -> int:
+        """Return the cycles in which units, one behind the other, do some rows of one length.
+
+        Rows follow each other as fast as the slowest unit takes them; the latencies of all, and
+        the beats of the last row, come on top.
+        """
+        found = [self.rows[key] for key in chain]
+        latency = sum(row.row_cycles(length) - row.beats(length) for row in found)
+        return ((rows - 1) * max(row.row_interval(length) for row in found) + latency
+                + max(row.beats(length) for row in found))
+
     def total(self, units: Units) -> Total:
-        """Return the cost of all these units together."""
-        rows = [self.rows[name, spec.digest] for name, specs in units.items() for spec in specs]
+        """Return the cost of all these units together, those of equal gates once."""
+        built = {self.built(name, spec.digest) for name, specs in units.items() for spec in specs}
+        rows = [self.rows[key] for key in sorted(built)]
         names = sorted({name for row in rows for name in row.resources})
         clocks = [row.clock_mhz for row in rows if row.clock_mhz is not None]
         return Total(area=sum(row.area for row in rows),
@@ -82,6 +108,7 @@ def look_up(table: CostTable, target: Target, units: Units,
         If a row is missing or of other gates; names the first one, and how many there are.
     """
     rows: dict[tuple[str, str], CostRow] = {}
+    gates: dict[tuple[str, str], str] = {}
     refusals = []
     for name, specs in sorted(units.items()):
         for spec in specs:
@@ -91,12 +118,13 @@ def look_up(table: CostTable, target: Target, units: Units,
                 refusals.append(str(error))
             else:
                 rows[name, spec.digest] = row
+                gates[name, spec.digest] = Build(name, spec).gates
             progress(1)
     if refusals:
         count = len(refusals)
         raise CostError(refusals[0] + (f"; {count} rows in all are missing or stale, `{mend_all}` "
                                        "measures them" if count > 1 else ""))
-    return UnitCosts(target=target, rows=rows)
+    return UnitCosts(target=target, rows=rows, gates=gates)
 
 
 def resource_of(target: Target, name: str | None) -> str:

@@ -89,10 +89,17 @@ def test_the_front_is_that_of_all_choices(seed):
     problem = random_problem(seed)
     everything = every_solution(problem)
     front = pareto(problem, 200)
+    few = pareto(problem, 4)
+    assert len(few) <= 4 and all(point in front for point in few)
+    assert [few[0], few[-1]] == [front[0], front[-1]]
     for point in front:
         beaten = [s for s in everything if s.used["lut"] <= point.used["lut"]
                   and s.loss < point.loss * (1 - 1e-9)]
         assert not beaten
+    exact = {min((s for s in everything if s.used["lut"] <= area), key=lambda s: s.loss).loss
+             for area in {s.used["lut"] for s in everything}
+             if area >= min(s.used["lut"] for s in everything)}
+    assert len(front) == len(exact)
     areas, losses = ([f(s) for s in front] for f in (lambda s: s.used["lut"], lambda s: s.loss))
     assert areas == sorted(set(areas)) and losses == sorted(losses, reverse=True)
     assert losses[-1] == pytest.approx(min(s.loss for s in everything))

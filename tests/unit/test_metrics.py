@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vitrtl.sw.ptq.metrics import NoiseMeter, normalized, omega, softplus
+from vitrtl.sw.ptq.metrics import NORMALIZATIONS, ErrorMeter, NoiseMeter, omega, softplus
 
 X = np.array([[1.0, -2.0, 3.0], [0.5, 0.0, -0.5]])
 Q = np.array([[1.1, -2.0, 2.8], [0.5, 0.1, -0.5]])
@@ -78,6 +78,20 @@ def test_raw_cost_would_leave_nothing_but_the_cost():
     assert omega(*precise, 1.0) > omega(*rough, 400 / 410)
 
 
-def test_normalization_keeps_the_ratios():
-    assert normalized([200, 50, 0]) == [1, 0.25, 0]
-    assert normalized([0, 0]) == [0, 0]
+@pytest.mark.parametrize(("name", "expected"), [
+    ("largest", [1, 0.25, 0, 1]), ("sum", [0.8, 0.2, 0, 1]), ("range", [1, 0.25, 0, 0]),
+    ("smallest", [4, 1, 0, 1]), ("global", [0.5, 0.125, 0, 1]),
+    ("logarithm", np.log1p([200, 50, 0, 400])), ("none", [200, 50, 0, 400]),
+])
+def test_normalizations_are_of_each_layer_but_the_global_one(name, expected):
+    normalize = NORMALIZATIONS[name].apply
+    assert normalize([200, 50, 0, 400], ["a", "a", "a", "b"]) == pytest.approx(list(expected))
+    assert normalize([0, 0], ["a", "a"]) == [0, 0]
+
+
+def test_error_of_logits_is_over_their_deviation():
+    found = ErrorMeter()
+    found.update(X[:1], Q[:1])
+    found.update(X[1:], Q[1:])
+    assert found.variance == pytest.approx(X.var())
+    assert found.relative_error == pytest.approx(np.sqrt(((X - Q) ** 2).mean()) / X.std())

@@ -12,6 +12,7 @@ import torch
 
 from vitrtl.sw import assignment, data
 from vitrtl.sw import network as networks
+from vitrtl.sw.candidate import candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
 from vitrtl.sw.cli import main
 from vitrtl.sw.cost import suite
@@ -19,18 +20,23 @@ from vitrtl.sw.cost.builds import default_builds
 from vitrtl.sw.cost.table import CostError, CostRow, CostTable, load_table
 from vitrtl.sw.cost.target import load_target
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.executor import Executor
 from vitrtl.sw.network import IntegerNetwork
-from vitrtl.sw.ptq import comparison, show
+from vitrtl.sw.ptq import comparison, joint_search, show
 from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.comparison import (
     FAMILIES,
+    Evaluation,
     Reference,
-    shared_units,
+    decided_units,
     single_method_choices,
 )
+from vitrtl.sw.ptq.evaluations import Evaluations
 from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
+from vitrtl.sw.ptq.joint import problem_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.origin import origin_of
+from vitrtl.sw.ptq.proxies import PROXIES
 from vitrtl.sw.ptq.quantize import deferred_beta, export, quantize, resolve_methods
 from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.ptq.search import (
@@ -48,6 +54,7 @@ from vitrtl.sw.ptq.sensitivity import (
     Sensitivity,
     measure,
     operand_nodes,
+    output_noise,
 )
 from vitrtl.sw.ptq.unit_costs import look_up, resource_of
 
@@ -56,6 +63,9 @@ AREAS = {"softmax_exp2": 500, "softmax_shiftmax": 500, "softmax_iexp": 400,
          "gelu_shiftgelu": 900, "gelu_shiftgelu_elem": 300, "gelu_ierf": 100, "gelu_pwl": 300,
          "layernorm_newton": 700, "layernorm_rsqrt": 700, "requantize": 200, "matmul": 2000}
 """Invented, so that no test depends on what was measured."""
+
+TRIALS = 6
+"""Random networks of a search in a test."""
 
 
 def checksum(name, spec, device) -> str:
@@ -82,20 +92,33 @@ def table() -> CostTable:
     return CostTable(tuple(cost_row(build) for build in default_builds()))
 
 
+def all_units():
+    """Return the specs of every build, by unit."""
+    units: dict[str, list] = {}
+    for build in default_builds():
+        units.setdefault(build.unit, []).append(build.spec)
+    return units
+
+
 @pytest.fixture
-def costs(table, network):
-    candidates = {entry.name: [entry.golden.spec()] for operator in OPERATORS
-                  for entry in methods_of(operator)}
-    return look_up(table, TARGET, {**candidates, **network.units}, checksum)
+def costs(table):
+    return look_up(table, TARGET, all_units(), checksum)
+
+
+def key(name) -> str:
+    """Return a build as the search names units."""
+    one = candidate(name)
+    return f"{one.unit.name} {one.spec.digest}"
 
 
 def record(layer, name, **changes) -> Sensitivity:
     """Return an invented measurement."""
-    entry = UNITS[name]
-    values = {"layer": layer, "operator": entry.operator, "unit": name,
-              "spec_digest": entry.golden.spec().digest, "in_scale": 0.1, "rows": 1,
-              "row_length": 8, "asqnr_in": 60.0, "asqnr_out": 50.0, "sqnr_diff": 10.0,
-              "sqnr": 25.0, "perturbation_mean": 1e-3, "perturbation_sum": 1e-2}
+    one = candidate(name)
+    values = {"layer": layer, "operator": one.operator, "candidate": name, "unit": one.unit.name,
+              "spec_digest": one.spec.digest, "chain": (key(name),), "needs": (key(name),),
+              "in_scale": 0.1, "rows": 1, "row_length": 8, "asqnr_in": 60.0, "asqnr_out": 50.0,
+              "sqnr_diff": 10.0, "sqnr": 25.0, "perturbation_mean": 1e-3,
+              "perturbation_sum": 1e-2, "logit_noise": 1e-4, "network_error": 0.02}
     return Sensitivity(**(values | changes))
 
 
@@ -168,11 +191,42 @@ def test_unknown_metric_and_resource_are_refused():
 
 # --- costs ----------------------------------------------------------------------------------------
 
+ALWAYS = frozenset(map(key, ("requantize", "requantize:16", "matmul")))
+
+
 def test_each_unit_counts_once(costs, network):
     total = costs.total(network.units)
     assert total.area == 500 + 300 + 700 + 2 * 200 + 2000 == total.resources["lut4eq"]
     assert total.resources["ff"] == 6 and total.clock_mhz == 300.0
-    assert costs.total(shared_units(network)).area == 2400
+    assert costs.total(decided_units(network, ALWAYS)).area == 1500
+
+
+def test_units_of_equal_gates_count_once(costs):
+    units = {name: [unit(name).golden.spec()] for name in ("gelu_poly4", "gelu_poly4_refit")}
+    assert costs.total(units).area == costs.total({"gelu_poly4": units["gelu_poly4"]}).area == 600
+    digest = units["gelu_poly4"][0].digest
+    assert costs.built("gelu_poly4_refit", digest) == ("gelu_poly4", digest)
+    scored = score([record("a", "gelu_poly4"), record("b", "gelu_poly4_refit")], costs, "lut4eq")
+    problem = problem_of([c.sensitivity for c in scored], [1.0, 1.0], costs)
+    assert problem.of_choice({"a": "gelu_poly4", "b": "gelu_poly4_refit"}).used["lut4eq"] == 600
+
+
+def test_cost_is_of_all_that_a_layer_needs(costs):
+    log_int = record("a", "softmax_log_int", needs=(key("softmax_log_int"), key("matmul:log2")))
+    (scored,) = score([log_int], costs, "lut4eq")
+    assert scored.cost == 600 + 2000
+
+
+def test_cycles_are_rows_at_the_interval_of_the_slowest_and_the_latencies(table):
+    rows = [dataclasses.replace(row, latency_fixed=7, latency_per_beat=2, interval_min=3)
+            if row.unit == "softmax_exp2" else
+            dataclasses.replace(row, latency_fixed=4, interval_min=20)
+            if row.unit == "requantize" else row for row in table.rows]
+    costs = look_up(CostTable(tuple(rows)), TARGET, all_units(), checksum)
+    chain = [tuple(key(name).split()) for name in ("softmax_exp2", "requantize")]
+    assert costs.cycles(chain[:1], 5, 10) == 4 * 10 + 7 + 2 * 10 + 10
+    assert costs.cycles(chain, 5, 10) == 4 * 20 + 7 + 2 * 10 + 4 + 10
+    assert costs.cycles(chain[:1], 1, 10) == costs.rows[chain[0]].row_cycles(10)
 
 
 def test_missing_row_names_what_measures_it(table, network):
@@ -200,12 +254,10 @@ def test_row_of_other_gates_is_refused():
         look_up(stale, TARGET, {"gelu_ierf": [spec]}, suite.verilog_checksum)
 
 
-def test_digest_follows_the_costs(table, network, costs):
+def test_digest_follows_the_costs(table, costs):
     row = next(row for row in table.rows if row.unit == "gelu_ierf")
     changed = table.updated([dataclasses.replace(row, area=row.area + 1)])
-    candidates = {entry.name: [entry.golden.spec()] for operator in OPERATORS
-                  for entry in methods_of(operator)}
-    units = {**candidates, **network.units}
+    units = all_units()
     assert look_up(table, TARGET, units, checksum).digest == costs.digest
     assert look_up(changed, TARGET, units, checksum).digest != costs.digest
 
@@ -234,9 +286,9 @@ def records(candidates, pixels):
 
 
 def test_every_candidate_of_every_layer_is_measured(records, float_model):
-    expected = [(layer.name, entry.name) for layer in layers_of(float_model)
-                for entry in methods_of(layer.operator)]
-    assert [(r.layer, r.unit) for r in records] == expected
+    expected = [(layer.name, one.name) for layer in layers_of(float_model)
+                for one in candidates_of(layer.operator)]
+    assert [(r.layer, r.candidate) for r in records] == expected
     for r in records:
         assert r.sqnr_diff == pytest.approx(r.asqnr_in - r.asqnr_out, abs=1e-3)
         assert r.perturbation_sum == pytest.approx(r.perturbation_mean * r.rows * r.row_length,
@@ -251,11 +303,58 @@ def test_measuring_again_gives_the_same_numbers(candidates, pixels, records):
 
 def test_candidates_share_the_network_of_the_base(candidates, float_model):
     # Each operator's default method is in the network of the defaults.
-    methods = [entry for operator in OPERATORS for entry in methods_of(operator)]
-    assert len(candidates.distinct) == len(methods) - len(OPERATORS) + 1
-    assert candidates.by_unit["gelu_ierf"].methods == resolve_methods(
+    names = [one for operator in OPERATORS for one in candidates_of(operator)]
+    assert len(candidates.distinct) == len(names) - len(OPERATORS) + 1
+    assert candidates.by_candidate["gelu_ierf"].methods == resolve_methods(
         float_model, {"gelu": "gelu_ierf"}, {})
     assert set(candidates.units) == set(UNITS)
+    assert candidates.always == ALWAYS
+    assert set(candidates.shared) == {"matmul", "requantize"}
+
+
+def test_a_layer_needs_its_unit_and_what_else_its_codes_ask_for(records):
+    of_layer = {r.candidate: r for r in records if r.layer == "blocks.0.attn.softmax"}
+    assert of_layer["softmax_exp2"].needs == (key("softmax_exp2"),)
+    assert of_layer["softmax_exp2"].chain == (key("softmax_exp2"), key("requantize"))
+    assert of_layer["softmax_exp2:s8"].chain == (key("softmax_exp2:s8"),)
+    assert set(of_layer["softmax_log_int"].needs) == {key("softmax_log_int"), key("matmul:log2")}
+
+
+def test_logit_noise_is_what_the_error_makes_of_the_float_logits(
+        candidates, records, float_model, pixels):
+    # In the last layer the logits follow linearly, so that first order is all there is.
+    result = next(r for r in records if (r.layer, r.candidate) == ("norm", "layernorm_l1"))
+    network = candidates.by_candidate["layernorm_l1"]
+    graph, nodes = FloatGraph(float_model), operand_nodes(network, "norm")
+    x, y = next((x.double().numpy(), y.double()) for layer, x, y in graph.layer_values(pixels)
+                if layer.name == "norm")
+    scale = float(network.values[nodes[0].inputs[0]].scale[0])
+    codes = np.rint(x / scale).astype(np.int64)
+    for node in nodes:
+        codes = unit(node.op).golden.function(codes, node.spec, node.unit_constants)
+    error = network.values[nodes[-1].output].real(codes) - y.numpy()
+    shift = error[:, 0] @ float_model.module.head.weight.detach().double().numpy().T
+    logits = graph.run(pixels).double().numpy()
+    assert result.logit_noise == pytest.approx((shift ** 2).mean() / logits.var(), rel=1e-3)
+
+
+def test_network_error_is_that_of_the_network_with_the_candidate(candidates, records, float_model,
+                                                                 pixels):
+    network = candidates.by_candidate["gelu_ierf"]
+    wanted = FloatGraph(float_model).run(pixels).double().numpy()
+    found = network.values[network.output].real(Executor(network).run(pixels))
+    for r in records:
+        if r.candidate == "gelu_ierf":
+            assert r.network_error == pytest.approx(
+                np.sqrt(((found - wanted) ** 2).mean()) / wanted.std(), rel=1e-5)
+
+
+def test_noise_in_networks_is_what_the_candidates_were_measured_by(candidates, records,
+                                                                   float_model, pixels):
+    noise = output_noise({"ours": candidates.by_candidate["gelu_pwl"]}, float_model, pixels)
+    of_base = {r.layer: r.asqnr_out for r in records
+               if r.candidate in ("softmax_exp2", "gelu_pwl", "layernorm_rsqrt")}
+    assert noise["ours"] == pytest.approx(of_base)
 
 
 def test_input_of_the_first_softmax_does_not_depend_on_its_method(records):
@@ -265,10 +364,10 @@ def test_input_of_the_first_softmax_does_not_depend_on_its_method(records):
 
 def test_method_alone_is_the_golden_function_on_the_rounded_float_input(
         candidates, records, float_model, pixels):
-    network = candidates.by_unit["gelu_ierf"]
+    network = candidates.by_candidate["gelu_ierf"]
     name = "blocks.1.mlp.gelu"
     node, (result,) = network.node(name), [r for r in records
-                                           if (r.layer, r.unit) == (name, "gelu_ierf")]
+                                           if (r.layer, r.candidate) == (name, "gelu_ierf")]
     x, y = next((x.double().numpy(), y.double().numpy()) for layer, x, y in
                 FloatGraph(float_model).layer_values(pixels) if layer.name == name)
     scale = float(network.values[node.inputs[0]].scale[0])
@@ -292,7 +391,7 @@ def test_beta_that_the_next_layer_adds_is_no_error(float_model, pixels):
     result = measure(changed, pixels[:2])[0]
     # Behind the requantizer, whose eight bits bound it.
     assert result.layer == "blocks.0.norm1" and result.sqnr > 35
-    network = changed.by_unit["layernorm_rsqrt"]
+    network = changed.by_candidate["layernorm_rsqrt"]
     layer, x, y = next(iter(FloatGraph(model).layer_values(pixels[:2])))
     node = network.node(layer.name)
     codes = np.rint(x.double().numpy() / float(network.values[node.inputs[0]].scale[0]))
@@ -307,8 +406,8 @@ def test_single_method_networks_are_families_and_each_method_over_the_base(float
     layers = layers_of(float_model)
     base = resolve_methods(float_model, {}, {})
     choices = single_method_choices(layers, base)
-    methods = [entry for operator in OPERATORS for entry in methods_of(operator, software=True)]
-    assert len(choices) == len(FAMILIES) + len(methods)
+    names = [one for operator in OPERATORS for one in candidates_of(operator, software=True)]
+    assert len(choices) == len(FAMILIES) + len(names)
     assert set(choices["I-BERT"].values()) == {"softmax_iexp", "gelu_ierf", "layernorm_isqrt"}
     changed = choices["gelu ierf"]
     assert {name: chosen for name, chosen in changed.items() if chosen != base[name]} == {
@@ -321,7 +420,7 @@ def test_a_network_with_float_layers_has_no_cost(float_model, digits, costs, cal
     network = export(calibration, methods)
     test = digits.test[:40]
     reference = Reference.of(float_model, digits.pixels[test], digits.labels[test])
-    result = reference.evaluate("float", network, costs)
+    result = Evaluation.of("float", network, reference.accuracy_of(network), costs, ALWAYS)
     assert result.total is None and result.nonlinear is None
     assert result.agreement >= 0.97 and result.logit_error < 0.05
 
@@ -330,7 +429,8 @@ def test_evaluation_is_against_the_float_network(float_model, network, digits, c
     test = digits.test[:40]
     reference = Reference.of(float_model, digits.pixels[test], digits.labels[test])
     done = []
-    result = reference.evaluate("name", network, costs, done.append)
+    result = Evaluation.of("name", network, reference.accuracy_of(network, done.append), costs,
+                           ALWAYS)
     assert sum(done) == 40 and result.network_digest == network.digest
     assert result.accuracy >= reference.accuracy - 0.05 and result.agreement >= 0.95
     assert 0 < result.logit_error < 0.1
@@ -369,6 +469,22 @@ def test_network_that_was_made_otherwise_is_refused(small, provenance, message):
     with pytest.raises(UserError, match=message):
         origin_of(altered(small, **provenance))
 
+# --- evaluations ----------------------------------------------------------------------------------
+
+def test_a_network_is_run_once_on_the_same_images(network, float_model, digits, tmp_path,
+                                                  monkeypatch):
+    few, more = (Reference.of(float_model, digits.pixels[ids], digits.labels[ids])
+                 for ids in (digits.test[:8], digits.test[:16]))
+    path, done = tmp_path / "evaluations.json", []
+    first = Evaluations(path).of(network, few)
+    monkeypatch.setattr(Reference, "accuracy_of", None)
+    assert Evaluations(path).of(network, few, done.append) == first and done == [8]
+    with pytest.raises(TypeError):
+        Evaluations(path).of(network, more)
+    path.write_text("{")
+    with pytest.raises(TypeError):
+        Evaluations(path).of(network, few)
+
 
 # --- command --------------------------------------------------------------------------------------
 
@@ -380,17 +496,19 @@ def quick(tmp_path, monkeypatch, table, digits):
     """
     families = {name: FAMILIES[name] for name in ("all float", "I-ViT", "vitrtl")}
     monkeypatch.setattr(comparison, "FAMILIES", families)
-    kept = {"gelu_ierf", *(f"{operator}_{method}" for family in families.values()
+    kept = {"gelu_ierf", "softmax_lut", *(f"{operator}_{method}" for family in families.values()
                            for operator, method in family.items())}
     for operator in OPERATORS:
         for entry in methods_of(operator):
             if entry.name not in kept:
                 monkeypatch.delitem(UNITS, entry.name)
-    few = dataclasses.replace(digits, test=digits.test[:24])
+    few = dataclasses.replace(digits, test=digits.test[:16])
     monkeypatch.setattr(data, "load", lambda name: few)
     monkeypatch.setattr(suite, "verilog_checksum", checksum)
     path, _ = table.save(tmp_path / "costs")
-    return ["search", "--costs", str(path), "--out", str(tmp_path / "out"), "--images", "4"]
+    monkeypatch.setattr(joint_search, "TRIAL_NETWORKS", TRIALS)
+    return ["search", "--costs", str(path), "--out", str(tmp_path / "out"), "--images", "4",
+            "--ptq", "none"]
 
 
 def test_command_writes_what_it_prints_and_the_same_again(quick, tmp_path, capsys):
@@ -411,21 +529,56 @@ def test_command_writes_what_it_prints_and_the_same_again(quick, tmp_path, capsy
     for layer, name in chosen.layers.items():
         of_layer = [r for r in found["records"] if r["layer"] == layer]
         best = max(of_layer, key=lambda r: r["omega"])
-        assert best["unit"] == name and "omega" in best["chosen_by"]
+        assert best["candidate"] == name and "omega" in best["chosen_by"]
     with (out / "sensitivity.csv").open(newline="") as file:
-        assert [r["unit"] for r in csv.DictReader(file)] == [r["unit"] for r in found["records"]]
+        assert [r["candidate"] for r in csv.DictReader(file)] == [
+            r["candidate"] for r in found["records"]]
 
     compared = json.loads((out / "networks.json").read_text())
     assert [r["name"] for r in compared["records"]][0] == "mix by omega"
-    methods = [entry for operator in OPERATORS for entry in methods_of(operator, software=True)]
-    assert len(compared["records"]) == 1 + len(comparison.FAMILIES) + len(methods)
-    assert compared["test_images"] == 24
+    names = [one for operator in OPERATORS for one in candidates_of(operator, software=True)]
+    assert len(compared["records"]) == len(METRICS) + len(comparison.FAMILIES) + len(names)
+    assert compared["test_images"] == 16
     assert compared["records"][0]["network_digest"] == kept.digest
 
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.rglob("*") if p.is_file()}
-    assert len(before) == 7
+    assert {p.stem for p in before} >= {"choices", "omega", "sensitivity_gelu", "distribution",
+                                        "noise", "evaluations"}
     assert main(quick) == 0
     assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before}
+
+
+def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*quick, "--joint", "--pareto", "4", "--budget", "lut4eq=1400, dsp=14"]) == 0
+    assert "What joint choice gains over other answers" in capsys.readouterr().out
+    chosen = assignment.load(out / "assignment.json")
+    assert chosen.provenance["metric"] == "joint" and chosen.provenance["proxy"] in PROXIES
+    assert chosen.provenance["budgets"] == {"lut4eq": 1400, "dsp": 14}
+    assert networks.load(out / "network").methods == chosen.layers
+    tables = {name: json.loads((out / f"{name}.json").read_text())["records"]
+              for name in ("front", "gains", "proxies", "trials", "networks")}
+    # What the program says of the choice is what its network costs.
+    assert tables["networks"][0]["name"] == "joint"
+    assert tables["networks"][0]["nonlinear_area"] <= 1400
+    joint = [p for p in tables["front"] if p["way"] == "joint"]
+    assert 1 <= len(joint) <= 4
+    for point, digest in ((p, p["network_digest"]) for p in joint):
+        same = [r for r in tables["networks"] if r["network_digest"] == digest]
+        assert all(r["nonlinear_area"] == point["lut4eq"] for r in same)
+        assert point["lut4eq"] <= 1400 and point["dsp"] <= 14
+    for other in tables["front"]:
+        at = next(p for p in joint if p["budgets"] == other["budgets"])
+        assert at["loss"] <= other["loss"] * (1 + 1e-9)
+    for beside in {g["beside"] for g in tables["gains"]}:
+        other, area, nothing = (next(g for g in tables["gains"] if (g["beside"], g["as"]) == (
+            beside, name)) for name in ("itself", "same area", "no more of anything"))
+        assert area["loss"] <= nothing["loss"] * (1 + 1e-9) <= other["loss"] * (1 + 1e-8)
+        assert area["lut4eq"] <= other["lut4eq"]
+        assert all(nothing[name] <= other[name] for name in (*TARGET.resources, "cycles"))
+    assert sorted(p["proxy"] for p in tables["proxies"]) == sorted(PROXIES)
+    assert len(tables["trials"]) == TRIALS
+    assert (out / "front.svg").is_file() and (out / "proxies.png").is_file()
 
 
 def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path, monkeypatch):
@@ -449,6 +602,11 @@ def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path, monkeypatch
     (["--images", "0"], r"calibration images must be 1\.\.1257 .*, not 0"),
     (["--observer", "guess"], r"observer must be one of minmax, percentile, mse, not 'guess'"),
     (["--network", "nothing"], r"--network says by itself what it was made from: without --images"),
+    (["--budget", "dsp=1"], "--budget is for --joint and --pareto"),
+    (["--joint", "--budget", "gates=1"], r"budget must be of one of .*, cycles, not 'gates'"),
+    (["--joint", "--budget", "dsp=1"], "budget of dsp must be at least 13, not 1"),
+    (["--joint", "--proxy", "hope"], r"proxy must be one of logit_noise, .*, not 'hope'"),
+    (["--pareto", "1"], "--pareto must be at least 2 points, not 1"),
     (["--target", "xc7"], r"the cost table has no row for .* on xc7: .*"),
 ])
 def test_wrong_arguments_are_one_line_and_leave_nothing(quick, tmp_path, capsys, arguments,
