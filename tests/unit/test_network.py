@@ -144,7 +144,7 @@ def test_tiny_network_runs():
 @pytest.mark.parametrize("changes, message", [
     ({"nodes": ()}, "network tiny must have nodes"),
     ({"nodes": (Node("center", "blur", ("image",)),)},
-     r"node center \(blur\) must be one of softmax_shiftmax, .*, add"),
+     r"node center \(blur\) must be one of softmax_shiftmax, .*, total"),
     ({"nodes": (Node("center", "center", ("picture",)),)},
      r"node center \(center\) reads picture, which nothing before it computes"),
     ({"nodes": (Node("image", "center", ("image",)),)},
