@@ -36,7 +36,7 @@ errors: $(READY)
 	@$(VITRTL) errors --out $(BUILD)/errors $(UNIT)
 
 search: $(NETWORK)
-	@$(VITRTL) search --network $(dir $(NETWORK)) --out $(BUILD)/search
+	@$(VITRTL) search --network $(dir $(NETWORK)) --pareto 10 --out $(BUILD)/search
 
 test: $(READY)
 	@$(VENV)/bin/python -m pytest --numprocesses $(JOBS)

@@ -139,10 +139,10 @@ def search(sources: Sources) -> str | None:
     if found is None or compared is None:
         return None
     records = found["records"]
-    units = list(dict.fromkeys(r["unit"] for r in records))
-    counts = [[f"`{name}`", *(str(sum(r["unit"] == name and rule in r["chosen_by"]
+    names = list(dict.fromkeys(r["candidate"] for r in records))
+    counts = [[f"`{name}`", *(str(sum(r["candidate"] == name and rule in r["chosen_by"]
                                       for r in records) or "") for rule in RULES)]
-              for name in units]
+              for name in names]
     networks = [[r["name"], f"{r['accuracy']:.2%}", f"{r['logit_error']:.2%}",
                  *(f"{r[key]:,}" if key in r else "-"
                    for key in ("nonlinear_area", "area", "ff", "dsp", "bram"))]
