@@ -118,8 +118,31 @@ def costs(sources: Sources, target: str) -> str:
 
 
 def simulation(sources: Sources) -> str | None:
-    """What `make sim` found."""
-    records = sources.read("sim/summary.json")
+    """What `make sim` found, run by run."""
+    return _runs(sources.read("sim/summary.json"))
+
+
+def coverage(sources: Sources) -> str | None:
+    """What `make coverage` found, run by run."""
+    return _runs(sources.read("coverage/sim/summary.json"))
+
+
+def proof(sources: Sources) -> str | None:
+    """What both found, in a line each."""
+    found = {f"`make {verb}`": sources.read(path) for verb, path in (
+        ("sim", "sim/summary.json"), ("coverage", "coverage/sim/summary.json"))}
+    if None in found.values():
+        return None
+    return table(
+        ["", "builds", "runs", "rows", "values compared", "mismatches", "cycles"],
+        [[verb, str(len({r["module"] for r in records})), str(len(records)),
+          *(f"{sum(r[key] for r in records):,}"
+            for key in ("vectors", "values", "mismatches", "cycles"))]
+         for verb, records in found.items()])
+
+
+def _runs(records: list[dict[str, Any]] | None) -> str | None:
+    """Return simulations as a table, in the order of the catalogue."""
     if records is None:
         return None
     order = list(UNITS)
@@ -189,8 +212,9 @@ def conclusion(sources: Sources, operator: str) -> str:
 
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
-    "simulation": simulation, "search": search, "errors": errors, "methods": methods,
-    "units": units, "comparison": comparison, "published": published, "conclusion": conclusion,
+    "simulation": simulation, "coverage": coverage, "proof": proof, "search": search,
+    "errors": errors, "methods": methods, "units": units, "comparison": comparison,
+    "published": published, "conclusion": conclusion,
 }
 
 
