@@ -64,6 +64,7 @@ class Calibration:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_graph", FloatGraph(self.model).graph)
         object.__setattr__(self, "_weights", {})
+        object.__setattr__(self, "_scales", {})
 
     def weights(self, name: str, weight: np.ndarray) -> tuple[
             np.ndarray, Callable[[np.ndarray], np.ndarray]]:
@@ -103,11 +104,13 @@ class Calibration:
 
     def scale(self, name: str) -> Fraction:
         """Return the scale of a symmetric signed code for a value."""
-        steps = self.format(name).hi
-        limit = self.limits.get(name)
-        if limit is None:
-            limit = OBSERVERS[self.scheme.observer](self.histograms[name], steps)
-        return _named_scale(name, limit / steps)
+        if name not in self._scales:
+            steps = self.format(name).hi
+            limit = self.limits.get(name)
+            if limit is None:
+                limit = OBSERVERS[self.scheme.observer](self.histograms[name], steps)
+            self._scales[name] = _named_scale(name, limit / steps)
+        return self._scales[name]
 
     def scale_of_largest(self, names: list[str], bits: int, headroom: float) -> Fraction:
         """Return one scale at which `headroom` times the largest of all these values fits."""

@@ -365,20 +365,50 @@ class _Export(Interpreter[_Operand]):
         few bits or a wide input make it, a finer scale would show nothing more.
         """
         operation = self.graph.operation(name)
-        if isinstance(operation, PatchEmbed):
-            step, weight = Fraction(1, 255), self._patch_parameters(operation)[0]
-        elif isinstance(operation, Linear):
-            (source,) = operation.inputs
-            while isinstance(move := self.graph.operation(source), (Move, Pad)):
-                (source,) = move.inputs
-            step = self._target(source)[0][0]
-            weight = _array(operation.parameters(torch.float64)[0]).T
-        else:
-            return Fraction(0)
+        match operation:
+            case PatchEmbed():
+                weight, _ = self._patch_parameters(operation)
+                step = Fraction(1, 255) * self._coarsest_weight(name, weight)
+            case Linear(inputs=(source,)):
+                weight, _ = operation.parameters(torch.float64)
+                step = self._read_scale(source) * self._coarsest_weight(name, _array(weight).T)
+            case Product(inputs=(a, b)):
+                step = self._read_scale(a) * self._read_scale(b) * Fraction(operation.factor)
+            case Norm():
+                step = self._norm_step(self.layers[name])
+            case _:
+                return Fraction(0)
         spec = self.specs[f"requantize {S16}"]
-        largest = Fraction(spec.multiplier_format.hi, 1 << spec.shift_min)
-        coarsest, _ = self.calibration.weights(name, weight)
-        return round_scale(float(step * round_scale(max(coarsest.max(), TINY)) / largest))
+        return round_scale(float(step * (1 << spec.shift_min) / spec.multiplier_format.hi))
+
+    def _norm_step(self, layer: FloatLayer) -> Fraction:
+        """Return the largest scale of a LayerNorm unit's channels; zero if it merges its own."""
+        method = self.methods[layer.name]
+        entry, spec = candidate(method).unit, self.specs[method]
+        if spec.merges_requantizer:
+            return Fraction(0)
+        gamma = [value or SMALLEST_GAIN for value in layer.gamma]
+        _, scale = entry.golden.derive(spec, Fraction(1), gamma=gamma, beta=[0.0] * len(gamma))
+        return max(map(abs, scale)) if isinstance(scale, Sequence) else scale
+
+    def _coarsest_weight(self, name: str, weight: np.ndarray) -> Fraction:
+        """Return the largest scale of a layer's weights."""
+        scales, _ = self.calibration.weights(name, weight)
+        return round_scale(max(scales.max(), TINY))
+
+    def _read_scale(self, name: str) -> Fraction:
+        """Return the scale of what an operation reads: moves and padding keep what they find."""
+        while isinstance(operation := self.graph.operation(name), (Move, Pad)):
+            (source,) = operation.inputs
+            producer = self.graph.operation(source)
+            if isinstance(producer, Linear) and name in producer.parts:
+                return self._calibrated_scale(name, source)
+            name = source
+        return max(self._target(name)[0])
+
+    def _calibrated_scale(self, name: str, producer: str) -> Fraction:
+        """Return a value's calibrated scale, but none finer than its producer can be given."""
+        return max(self.calibration.scale(name), self._finest(producer))
 
     def _target(self, name: str) -> tuple[list[Fraction], Format]:
         """Return the scales and the format that a value is requantized to.
@@ -397,9 +427,9 @@ class _Export(Interpreter[_Operand]):
         if isinstance(operation, Linear) and operation.parts:
             share = operation.width // len(operation.parts)
             return [scale for part in operation.parts
-                    for scale in [self.calibration.scale(part)] * share], (
+                    for scale in [self._calibrated_scale(part, name)] * share], (
                         self.calibration.format(name))
-        return [self.calibration.scale(name)], self.calibration.format(name)
+        return [self._calibrated_scale(name, name)], self.calibration.format(name)
 
     def _nonlinear(self, layer: FloatLayer, x: _Operand) -> _Operand:
         """Add the unit that was chosen for a layer, and the requantizer that it may need."""
@@ -467,7 +497,7 @@ class _Export(Interpreter[_Operand]):
         """
         operation = self.graph.operation(layer.source)
         if not isinstance(operation, Mask):
-            return self.calibration.scale(layer.source)
+            return self._calibrated_scale(layer.source, layer.source)
         scale = self.calibration.scale(operation.inputs[0])
         largest = float(self.calibration.samples[layer.source].max(axis=-1).min())
         needed = (MASK_GAP - largest) / -self.calibration.format(layer.source).lo
