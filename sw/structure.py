@@ -152,8 +152,8 @@ def total(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
 
 
 def widen(inputs: Sequence[np.ndarray], attributes: Attributes) -> np.ndarray:
-    """Put zero bits below s8 codes, which makes s16 codes of a finer scale."""
-    return inputs[0].astype(np.int16) << attributes["bits"]
+    """Put zero bits below codes, which makes s32 codes of a finer scale."""
+    return inputs[0].astype(np.int32) << attributes["bits"]
 
 
 def _center(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
@@ -282,10 +282,10 @@ def _total(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tu
 
 
 def _widen(inputs: Sequence[tuple[Format, Shape]], attributes: Attributes) -> tuple[Format, Shape]:
-    ((fmt, shape),), bits = inputs, attributes["bits"]
-    if fmt != Format(8, True) or not 1 <= bits <= 8:
-        raise ValueError(f"s8 codes may gain 1..8 bits, not {fmt} {bits}")
-    return Format(16, True), shape
+    ((fmt, shape),), bits, result = inputs, attributes["bits"], Format(32, True)
+    if bits < 1 or fmt.lo << bits < result.lo or fmt.hi << bits > result.hi:
+        raise ValueError(f"codes {fmt} may gain bits up to {result}, not {bits}")
+    return result, shape
 
 
 MOVES: dict[str, Callable[[Any, Attributes], Any]] = {
@@ -318,7 +318,7 @@ OPERATIONS = {
                                "squares of four tokens side by side"),
     "pad": Operation(pad, _pad, "constant token after the last row and column of a grid"),
     "add": Operation(add, _add, "saturating addition of one scale"),
-    "widen": Operation(widen, _widen, "s8 codes to s16, times a power of two"),
+    "widen": Operation(widen, _widen, "codes to s32, times a power of two"),
     "total": Operation(total, _total, "sum of all tokens"),
 }
 """Structural operations by name."""

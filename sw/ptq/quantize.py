@@ -449,16 +449,19 @@ class _Export(Interpreter[_Operand]):
         fits = fmt.lo <= spec.out_format.lo and spec.out_format.hi <= fmt.hi
         if spec.operand != "linear" or (fits and fmt != S16):
             return x
-        return self._requantize(self._widen(x, scales[0]), scales, fmt)
+        if fmt == S16:
+            x = self._widen(x, scales[0])
+        return self._requantize(x, scales, fmt)
 
     def _widen(self, x: _Operand, scale: Fraction) -> _Operand:
-        """Put bits below s8 codes until their scale is not above another.
+        """Put bits below codes until their scale is not above another.
 
         A requantizer scales down, or up by less than two.
         """
-        if self.values[x.name].format != S8 or abs(x.scale[0]) <= scale:
+        ratio = max(abs(s) for s in x.scale) / scale
+        if ratio <= 1:
             return x
-        bits = min(8, math.ceil(math.log2(abs(x.scale[0]) / scale)))
+        bits = math.ceil(math.log2(ratio))
         return self._structural(f"{x.name}.widen", "widen", [x], {"bits": bits},
                                 tuple(s / (1 << bits) for s in x.scale))
 

@@ -223,7 +223,7 @@ def test_grid_moves_are_those_of_timm_and_torch():
     ("merge_patches", [("s8", (3, 6, 3))], {}, "^grid must have even sides, not 3 x 6$"),
     ("pad", [("s8", (4, 6, 3)), ("s8", (4,))], {"rows": 5, "columns": 6}, "cannot be padded"),
     ("total", [("s16", (1 << 17, 1))], {}, "^sum of 131072 tokens of s16 must fit s32$"),
-    ("widen", [("s16", (2, 2))], {"bits": 3}, r"^s8 codes may gain 1\.\.8 bits, not s16 3$"),
+    ("widen", [("s16", (2, 2))], {"bits": 17}, "^codes s16 may gain bits up to s32, not 17$"),
     ("add", [("s32", (2, 3, 4)), ("s32", (3, 1, 4))], {}, "^both inputs must be"),
     ("select", [("s8", (3, 4))], {"token": 2, "count": 2}, r"^token must be 0\.\.1, not 2$"),
 ])
