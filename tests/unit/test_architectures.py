@@ -8,6 +8,8 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.swin_transformer import SwinTransformer, window_partition
 from timm.models.vision_transformer import VisionTransformer
 
+from vitrtl.sw.capture import record, write_vectors
+from vitrtl.sw.catalog import unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.fast.paths import STRUCTURAL
@@ -20,6 +22,7 @@ from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.quantize import export, resolve_methods
 from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.structure import MOVES, OPERATIONS
+from vitrtl.sw.vectors import load
 
 TIMM_NAMES = ["vit_small_patch16_224", "vit_base_patch16_224", "deit_tiny_patch16_224",
               "deit_small_patch16_224", "deit_base_patch16_224", "deit_tiny_distilled_patch16_224",
@@ -110,6 +113,19 @@ def test_float_values_have_the_shapes_that_the_description_and_the_integers_have
         assert tuple(value.shape[1:]) == network.values[name].shape == shapes[name], name
 
     FloatGraph(model).run(pixels[:2], observe)
+
+
+@pytest.mark.parametrize("name", ["matmul", "softmax_exp2"])
+def test_units_get_vectors_from_windows(name, tmp_path):
+    model = tiny("swin")
+    pixels = images_for(model)
+    network = exported(model, pixels)
+    (spec, *_) = network.units[name]
+    activations = record(network, pixels[:1])
+    vectors = load(write_vectors(tmp_path, unit(name), spec, activations))
+    nodes = [node for node in network.nodes if node.op == name and node.spec == spec]
+    from_network = vectors.of_kind("network")
+    assert {case.name.split()[0] for case in from_network} == {node.name for node in nodes}
 
 
 @pytest.mark.parametrize("name", TIMM_NAMES)
