@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 HELP = "Show what each quantization technique gains, precision by precision; write the table."
 EPILOG = f"""For each precision a network without techniques, with each of them by itself, with the
-default ones, and with those less one. All are calibrated on the same training images and run on the
-same test images, in integers. FOLDER gets ablation.json and ablation.csv.
+default ones, and with those less or plus one. All are calibrated on the same training images and
+run on the same test images, in integers. FOLDER gets ablation.json and ablation.csv.
 
 {MODEL_HELP}
 
