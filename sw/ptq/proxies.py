@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["PROXIES", "Correlation", "Proxy", "correlate", "proxy_of", "random_choices"]
 
 
+CONSTANT = 1e-9
+"""Relative difference below which numbers do not vary."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proxy:
     """A loss for each candidate of each layer.
@@ -131,7 +135,8 @@ def correlate(records: "Sequence[Sensitivity]", choices: Sequence[Mapping[str, s
     errors : of their logits.
     """
     found = {}
-    better = np.array(errors) <= np.median(errors)
+    true = np.array(errors, float)
+    better = true <= np.median(true)
     for name, proxy in PROXIES.items():
         loss = {(r.layer, r.candidate): value
                 for r, value in zip(records, proxy.losses(records), strict=True)}
@@ -139,12 +144,14 @@ def correlate(records: "Sequence[Sensitivity]", choices: Sequence[Mapping[str, s
         # SQNR diff may be negative and is a logarithm already.
         scaled = np.log(sums) if (sums > 0).all() and name != "sqnr_diff" else sums
         found[name] = Correlation(
-            proxy=name, networks=len(choices), spearman=_digits(spearmanr(sums, errors)),
-            spearman_better_half=_digits(spearmanr(sums[better], np.array(errors)[better])),
-            pearson=_digits(pearsonr(scaled, np.log(errors))))
+            proxy=name, networks=len(choices), spearman=_correlation(spearmanr, sums, true),
+            spearman_better_half=_correlation(spearmanr, sums[better], true[better]),
+            pearson=_correlation(pearsonr, scaled, np.log(true)))
     return found
 
 
-def _digits(result: object) -> float:
-    """Return a correlation to four places; zero where nothing varies."""
-    return round(float(np.nan_to_num(result.statistic)), 4)
+def _correlation(measure: Callable[..., object], a: np.ndarray, b: np.ndarray) -> float:
+    """Return a correlation to four places; zero where one of the two does not vary."""
+    if any(np.ptp(values) <= CONSTANT * np.abs(values).max() for values in (a, b)):
+        return 0.0
+    return round(float(measure(a, b).statistic), 4)

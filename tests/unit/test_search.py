@@ -34,9 +34,11 @@ from vitrtl.sw.ptq.comparison import (
 from vitrtl.sw.ptq.evaluations import Evaluations
 from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
 from vitrtl.sw.ptq.joint import problem_of
+from vitrtl.sw.ptq.metrics import NORMALIZATIONS
 from vitrtl.sw.ptq.models import FloatModel
+from vitrtl.sw.ptq.omega_study import agreements
 from vitrtl.sw.ptq.origin import origin_of
-from vitrtl.sw.ptq.proxies import PROXIES
+from vitrtl.sw.ptq.proxies import PROXIES, correlate, random_choices
 from vitrtl.sw.ptq.quantize import deferred_beta, export, quantize, resolve_methods
 from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.ptq.search import (
@@ -187,6 +189,49 @@ def test_unknown_metric_and_resource_are_refused():
     with pytest.raises(UserError, match="^cost on ecp5-85k must be one of lut4eq, .*, not 'gates'"):
         resource_of(TARGET, "gates")
     assert resource_of(TARGET, None) == "lut4eq" and resource_of(TARGET, "dsp") == "dsp"
+
+
+def test_agreement_of_omega_is_counted_by_normalization(scored, costs):
+    found = {a.normalization: a for a in agreements([c.sensitivity for c in scored], costs,
+                                                    "lut4eq")}
+    assert set(found) == set(NORMALIZATIONS)
+    # Of the one layer with a choice, Omega takes neither; raw areas leave nothing but the cost.
+    ours, raw = found["largest"], found["none"]
+    assert (ours.layers, ours.cheapest, ours.most_accurate, ours.neither) == (1, 0, 0, 1)
+    assert (raw.cheapest, raw.most_accurate, raw.neither) == (1, 0, 0)
+    assert raw.choice["a"] == "gelu_ierf" and ours.candidates == 2
+
+
+# --- proxies --------------------------------------------------------------------------------------
+
+def test_random_choices_are_the_same_everywhere_and_of_few_candidates():
+    layers = {f"l{i}": "softmax" if i % 2 else "gelu" for i in range(20)}
+    names = {"softmax": list("abcde"), "gelu": list("vwxyz")}
+    choices = random_choices(names, layers, 12, seed=4)
+    assert choices == random_choices(names, layers, 12, seed=4) != random_choices(names, layers, 12)
+    counts_of = [len({c for layer, c in choice.items() if layers[layer] == "gelu"})
+                 for choice in choices]
+    assert len(set(counts_of)) > 1 and set(counts_of) <= {1, 2, 3}
+    assert all(choice[layer] in names[operator] for choice in choices
+               for layer, operator in layers.items())
+
+
+def test_a_proxy_that_orders_networks_as_their_logits_do_correlates():
+    names = ("gelu_ierf", "gelu_pwl", "gelu_lut")
+    records = [record(layer, name, logit_noise=10.0 ** -i, sqnr=10.0 * (i % 2) + place)
+               for place, layer in enumerate("abc") for i, name in enumerate(names)]
+    choices = random_choices({"gelu": names}, dict.fromkeys("abc", "gelu"), 16)
+    loss = {(r.layer, r.candidate): r.logit_noise for r in records}
+    errors = [sum(loss[pair] for pair in choice.items()) ** 0.5 for choice in choices]
+    found = correlate(records, choices, errors)
+    assert found["logit_noise"].spearman == found["logit_noise"].pearson == 1
+    assert found["noise"].spearman < 0.9 and found["perturbation"].spearman == 0
+
+
+def test_the_network_proxy_adds_up_to_the_squares_of_the_networks_errors():
+    records = [record(layer, "gelu_ierf", network_error=0.3, sqnr=20.0 + i)
+               for i, layer in enumerate("abc")]
+    assert sum(PROXIES["network"].losses(records)) == pytest.approx(0.09)
 
 
 # --- costs ----------------------------------------------------------------------------------------
@@ -537,7 +582,8 @@ def test_command_writes_what_it_prints_and_the_same_again(quick, tmp_path, capsy
     compared = json.loads((out / "networks.json").read_text())
     assert [r["name"] for r in compared["records"]][0] == "mix by omega"
     names = [one for operator in OPERATORS for one in candidates_of(operator, software=True)]
-    assert len(compared["records"]) == len(METRICS) + len(comparison.FAMILIES) + len(names)
+    usable = len(names) - len(found["refused"])
+    assert len(compared["records"]) == len(METRICS) + len(comparison.FAMILIES) + usable
     assert compared["test_images"] == 16
     assert compared["records"][0]["network_digest"] == kept.digest
 
