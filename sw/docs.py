@@ -162,6 +162,8 @@ def search(sources: Sources) -> str | None:
     if found is None or compared is None:
         return None
     records = found["records"]
+    if not all("candidate" in record for record in records):
+        raise UserError(f"{sources.build / 'search'} is of an earlier version: make search")
     names = list(dict.fromkeys(r["candidate"] for r in records))
     counts = [[f"`{name}`", *(str(sum(r["candidate"] == name and rule in r["chosen_by"]
                                       for r in records) or "") for rule in RULES)]
