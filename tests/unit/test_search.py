@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitrtl.sw import assignment, data
+from vitrtl.sw import assignment
 from vitrtl.sw import network as networks
 from vitrtl.sw.candidate import candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
@@ -548,7 +548,8 @@ def quick(tmp_path, monkeypatch, table, digits):
             if entry.name not in kept:
                 monkeypatch.delitem(UNITS, entry.name)
     few = dataclasses.replace(digits, test=digits.test[:16])
-    monkeypatch.setattr(data, "load", lambda name: few)
+    monkeypatch.setattr("vitrtl.sw.commands.search.images_of_arguments", lambda args, model: few)
+    monkeypatch.setattr("vitrtl.sw.ptq.origin.images_of", lambda network, data: few)
     monkeypatch.setattr(suite, "verilog_checksum", checksum)
     path, _ = table.save(tmp_path / "costs")
     monkeypatch.setattr(joint_search, "TRIAL_NETWORKS", TRIALS)
@@ -627,8 +628,7 @@ def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tm
     assert (out / "front.svg").is_file() and (out / "proxies.png").is_file()
 
 
-def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr("vitrtl.sw.ptq.origin.load", data.load)
+def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path):
     assert main([*quick, "--metric", "sqnr_diff", "--cost", "dsp"]) == 0
     first = assignment.load(tmp_path / "out" / "assignment.json")
     again = [*quick[:3], "--out", str(tmp_path / "again"), "--network",
