@@ -378,8 +378,13 @@ class _Export(Interpreter[_Operand]):
                 step = self._norm_step(self.layers[name])
             case _:
                 return Fraction(0)
+        return round_scale(float(step / self._largest_ratio))
+
+    @property
+    def _largest_ratio(self) -> Fraction:
+        """Largest ratio of scales that a requantizer reaches."""
         spec = self.specs[f"requantize {S16}"]
-        return round_scale(float(step * (1 << spec.shift_min) / spec.multiplier_format.hi))
+        return Fraction(spec.multiplier_format.hi, 1 << spec.shift_min)
 
     def _norm_step(self, layer: FloatLayer) -> Fraction:
         """Return the largest scale of a LayerNorm unit's channels; zero if it merges its own."""
@@ -527,12 +532,14 @@ class _Export(Interpreter[_Operand]):
         """Return a layer's weight codes and the scale of each output channel.
 
         The scale is what the scheme wants, and coarser where the bias would not fit the
-        accumulator or the requantizer could not hold the ratio.
+        accumulator or the requantizer could not hold the ratio. It is finer, and weights clipped,
+        only where a unit behind bounds the scale of its input so that the ratio is too large.
         """
         wanted, round_at = self.calibration.weights(name, weight)
         weight_scales = tuple(
-            max(round_scale(max(scale, abs(b) / float(x.scale[0]) / LARGEST_BIAS, TINY)),
-                SMALLEST_RATIO * out_scale / x.scale[0])
+            min(max(round_scale(max(scale, abs(b) / float(x.scale[0]) / LARGEST_BIAS, TINY)),
+                    SMALLEST_RATIO * out_scale / x.scale[0]),
+                self._largest_ratio * out_scale / x.scale[0])
             for scale, b, out_scale in zip(wanted.tolist(), bias.tolist(), scales, strict=True))
         return round_at(np.array([float(s) for s in weight_scales])), weight_scales
 

@@ -31,7 +31,7 @@ TECHNIQUES = {
 EQUALIZATIONS = ("zero_points", "layernorm_fold", "attention_fold")
 """Those that change the float network, its function kept: `vitrtl.sw.ptq.equalization`."""
 
-FEW_BITS = 7
+FEW_BITS = 5
 """Weights of so many bits or fewer are worth reconstructing."""
 
 
@@ -39,7 +39,7 @@ def default_techniques(precision: Precision) -> tuple[str, ...]:
     """Return those that are used where nothing else is asked for: what pays off.
 
     What a searched weight scale gains, GPTQ gains as well, in a fraction of the time; and weights
-    of 8 bits gain nothing by either.
+    of 6 or 8 bits gain nothing by either.
     """
     without = {"weight_search"} | ({"gptq"} if precision.weight_bits > FEW_BITS else set())
     return tuple(name for name in TECHNIQUES if name not in without)
