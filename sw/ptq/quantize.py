@@ -378,7 +378,7 @@ class _Export(Interpreter[_Operand]):
                 step = self._norm_step(self.layers[name])
             case _:
                 return Fraction(0)
-        return round_scale(float(step / self._largest_ratio))
+        return round_scale(float(step / self._largest_ratio)) if step else step
 
     @property
     def _largest_ratio(self) -> Fraction:
