@@ -180,7 +180,10 @@ def requantize(x: np.ndarray, spec: RequantizeSpec, constants: RequantizeConstan
 def _factor(spec: RequantizeSpec, ratio: Fraction) -> int:
     """Return the multiplier with the most bits that fits, packed above its shift's code."""
     for code in reversed(range(spec.shift_count)):
-        multiplier = round(ratio * (1 << spec.shifts[code]))
+        # To nearest, ties to even, as round() of the fraction, which would look for a common
+        # divisor each time.
+        multiplier, rest = divmod(ratio.numerator << spec.shifts[code], ratio.denominator)
+        multiplier += 2 * rest > ratio.denominator - (multiplier & 1)
         if spec.multiplier_format.lo <= multiplier <= spec.multiplier_format.hi:
             return (multiplier << spec.code_width) | code
     limit = Fraction(1 << (spec.multiplier_width - 1), 1 << spec.shift_min)
