@@ -22,19 +22,6 @@ from vitrtl.sw.ptq.quantize import resolve_methods
 from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.ptq.shipped import SHIPPED
 
-SETS = {
-    "all float": FAMILIES["all float"],
-    "I-ViT, softmax of 8 bits": {"softmax": "shiftmax:8", "gelu": "shiftgelu",
-                                 "layernorm": "newton"},
-    "I-ViT": FAMILIES["I-ViT"],
-    "I-BERT": FAMILIES["I-BERT"],
-    "FQ-ViT": {"softmax": "log_int", "gelu": "float", "layernorm": "ptf"},
-    "IPTQ-ViT": {"softmax": "bit_softmax", "gelu": "poly4", "layernorm": "newton"},
-    "tables": FAMILIES["tables"],
-    "vitrtl": FAMILIES["vitrtl"],
-}
-"""Methods by operator. Those of FQ-ViT leave GELU in float, as it does."""
-
 SCHEMES = {
     "plain": Scheme(observer="minmax", techniques=()),
     "whole": Scheme(),
@@ -73,13 +60,13 @@ def table_of(name: str, count: int | None, console: Console) -> Table:
                         f"{reference.accuracy:.2%}")
     for column in table.columns[1:]:
         column.justify = "right"
-    cells: dict[str, list[str]] = {label: [] for label in SETS}
+    cells: dict[str, list[str]] = {label: [] for label in FAMILIES}
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(name, total=len(SCHEMES) * len(SETS) * len(test))
+        task = progress.add_task(name, total=len(SCHEMES) * len(FAMILIES) * len(test))
         for scheme in SCHEMES.values():
             origin = Origin.calibrated(model, images, images.calibration(CALIBRATION_IMAGES, SEED),
                                        SEED, scheme)
-            for label, methods in SETS.items():
+            for label, methods in FAMILIES.items():
                 network = origin.network(resolve_methods(
                     origin.model, {operator: f"{operator}_{method}"
                                    for operator, method in methods.items()}, {}))

@@ -78,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--proxy", metavar="PROXY",
                         help="what --joint and --pareto minimise: logit_noise, network, noise, "
                              "perturbation or sqnr_diff (default: what foretells the error best)")
+    parser.add_argument("--qat", action="store_true",
+                        help="also train each family of methods for one epoch with quantization "
+                             "in the loop, as the papers do, and compare")
     parser.add_argument("--costs", type=Path, metavar="FILE",
                         help="cost table (default: the shipped one, overlaid with "
                              "build/cost/costs.json)")
@@ -116,12 +119,15 @@ def run(args: argparse.Namespace) -> int:
 
     from vitrtl.sw import assignment
     from vitrtl.sw import network as networks
+    from vitrtl.sw.candidate import candidate
+    from vitrtl.sw.catalog import UNITS
     from vitrtl.sw.cost.suite import verilog_checksum
     from vitrtl.sw.ptq import search_files, show
     from vitrtl.sw.ptq.comparison import FAMILIES, Evaluation, Reference, single_method_choices
     from vitrtl.sw.ptq.evaluations import Evaluations
     from vitrtl.sw.ptq.joint_search import TRIAL_IMAGES, JointSearch
     from vitrtl.sw.ptq.omega_study import agreements
+    from vitrtl.sw.ptq.qat import trained
     from vitrtl.sw.ptq.sensitivity import CandidateNetworks, measure, output_noise
 
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
@@ -168,6 +174,15 @@ def run(args: argparse.Namespace) -> int:
                     for each, methods in choices.items() for network in [origin.network(methods)]]
 
         evaluated = evaluate("integer networks", {name: choice} | mixes | singles)
+        if args.qat:
+            in_gates = {each: methods for each, methods in families.items()
+                        if all(candidate(one).unit.name in UNITS for one in methods.values())}
+            learnt = bar("training", len(origin.images.train) * len(in_gates))
+            for each, methods in in_gates.items():
+                network = trained(origin, methods, learnt).network(methods)
+                evaluated.append(Evaluation.of(f"{each}, one epoch of QAT", network,
+                                               evaluations.of(network, reference), costs,
+                                               candidates.always))
         agreed = agreements(records, costs, resource)
         of_omega = evaluate("Omega by normalization", {a.normalization: a.choice for a in agreed})
         chosen = origin.network(choice)

@@ -22,12 +22,20 @@ __all__ = ["FAMILIES", "Accuracy", "Evaluation", "Reference", "decided_units",
 
 FAMILIES = {
     "all float": {"softmax": "float", "gelu": "float", "layernorm": "float"},
+    "I-ViT, softmax of 8 bits": {"softmax": "shiftmax:8", "gelu": "shiftgelu",
+                                 "layernorm": "newton"},
     "I-ViT": {"softmax": "shiftmax", "gelu": "shiftgelu", "layernorm": "newton"},
     "I-BERT": {"softmax": "iexp", "gelu": "ierf", "layernorm": "isqrt"},
+    "FQ-ViT": {"softmax": "log_int", "gelu": "float", "layernorm": "ptf"},
+    "IPTQ-ViT": {"softmax": "bit_softmax", "gelu": "poly4", "layernorm": "newton"},
     "tables": {"softmax": "lut", "gelu": "lut", "layernorm": "lut"},
     "vitrtl": {"softmax": "exp2", "gelu": "pwl", "layernorm": "rsqrt"},
+    "vitrtl, s8 operands": {"softmax": "exp2:s8", "gelu": "pwl:s8", "layernorm": "rsqrt:s8"},
 }
-"""Methods that belong together, by operator: what one paper, or one engineer, would build."""
+"""Methods that belong together, by operator: what one paper, or one engineer, would build.
+
+FQ-ViT leaves GELU in float.
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

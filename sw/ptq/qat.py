@@ -8,7 +8,7 @@ non-linear unit for the float operator, as I-ViT trains. Scales are the network'
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -31,10 +31,11 @@ from vitrtl.sw.ptq.architectures.operations import (
 )
 from vitrtl.sw.ptq.float_graph import FloatGraph, FloatInterpreter, layers_of
 from vitrtl.sw.ptq.models import FloatModel
+from vitrtl.sw.ptq.origin import Origin
 from vitrtl.sw.ptq.quantize import deferred_beta
 from vitrtl.sw.ptq.sensitivity import operand_nodes
 
-__all__ = ["Recipe", "train_quantized"]
+__all__ = ["Recipe", "train_quantized", "trained"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,22 @@ def train_quantized(model: FloatModel, network: IntegerNetwork, images: ImageSet
         optimizer.step()
         progress(len(batch))
     return trained
+
+
+def trained(origin: Origin, methods: Mapping[str, str],
+            progress: Callable[[int], None] = lambda images: None) -> Origin:
+    """Return an origin whose float network was trained with some methods, calibrated anew.
+
+    Parameters
+    ----------
+    origin : float network, images and scheme.
+    methods : candidate of each layer.
+    progress : called with the number of images done.
+    """
+    model = train_quantized(origin.model, origin.network(methods), origin.images,
+                            progress=progress)
+    return Origin.calibrated(model, origin.images, origin.ids, origin.seed,
+                             origin.calibration.scheme)
 
 
 class _Quantized(FloatInterpreter):

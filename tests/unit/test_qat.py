@@ -9,7 +9,8 @@ import torch
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.float_graph import FloatGraph
-from vitrtl.sw.ptq.qat import Recipe, _Quantized, train_quantized
+from vitrtl.sw.ptq.origin import Origin
+from vitrtl.sw.ptq.qat import Recipe, _Quantized, train_quantized, trained
 from vitrtl.sw.ptq.quantize import export, resolve_methods
 from vitrtl.sw.ptq.scheme import Scheme
 
@@ -54,6 +55,16 @@ def test_training_lowers_the_loss_of_the_integer_network(float_model, ivit, some
     old, new = (dict(m.module.named_parameters()) for m in (float_model, trained))
     frozen = {name for name in old if torch.equal(old[name], new[name])}
     assert frozen == {name for name in old if "norm" in name}
+
+
+def test_a_trained_origin_makes_networks_of_its_own_weights(float_model, some):
+    few = dataclasses.replace(some, train=some.train[:64])
+    origin = Origin.calibrated(float_model, few, few.train[:16], 0, Scheme(techniques=()))
+    methods = resolve_methods(float_model, IVIT, {})
+    again = trained(origin, methods)
+    assert again.calibration.scheme == origin.calibration.scheme
+    assert again.network(methods).digest != origin.network(methods).digest
+    assert again.network(methods).provenance["weights_digest"] == again.model.digest
 
 
 def test_equal_seeds_give_equal_weights(float_model, ivit, some):
