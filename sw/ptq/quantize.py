@@ -488,8 +488,8 @@ class _Export(Interpreter[_Operand]):
         refusal = None
         for i in range(64):
             for factor in {Fraction(9, 8)**i: None, Fraction(8, 9)**i: None}:
-                fitted = golden.fit_scale(spec, round_scale(float(scale * factor)))
                 try:
+                    fitted = golden.fit_scale(spec, round_scale(float(scale * factor)))
                     golden.derive(spec, fitted)
                 except ValueError as error:
                     refusal = refusal or error
