@@ -23,7 +23,15 @@ from vitrtl.sw.method_tables import (
     method_table,
     published_table,
 )
-from vitrtl.sw.ptq.search import RULES
+from vitrtl.sw.study_tables import (
+    ablation_table,
+    choice_table,
+    front_table,
+    gain_table,
+    network_table,
+    normalization_table,
+    proxy_table,
+)
 
 __all__ = ["Sources", "refresh"]
 
@@ -156,27 +164,14 @@ def _runs(records: list[dict[str, Any]] | None) -> str | None:
                                                  r["device"]))])
 
 
-def search(sources: Sources) -> str | None:
-    """What `make search` found: layers by method and rule, and the networks side by side."""
-    found, compared = (sources.read(f"search/{name}.json") for name in ("sensitivity", "networks"))
-    if found is None or compared is None:
-        return None
-    records = found["records"]
-    if not all("candidate" in record for record in records):
-        raise UserError(f"{sources.build / 'search'} is of an earlier version: make search")
-    names = list(dict.fromkeys(r["candidate"] for r in records))
-    counts = [[f"`{name}`", *(str(sum(r["candidate"] == name and rule in r["chosen_by"]
-                                      for r in records) or "") for rule in RULES)]
-              for name in names]
-    networks = [[r["name"], f"{r['accuracy']:.2%}", f"{r['logit_error']:.2%}",
-                 *(f"{r[key]:,}" if key in r else "-"
-                   for key in ("nonlinear_area", "area", "ff", "dsp", "bram"))]
-                for r in compared["records"]]
-    area = f"{found['area_unit']} on {found['target']}"
-    return (table(["layers that take", *(rule.doc for rule in RULES.values())],
-                  [row for row in counts if any(row[1:])]) + "\n" + table(
-        [f"network (float accuracy {compared['float_accuracy']:.2%})", "accuracy", "logit error",
-         f"non-linear units, {area}", f"all units, {area}", "FF", "DSP", "BRAM"], networks))
+def search(sources: Sources, what: str, folder: str) -> str | None:
+    """What a search found: one of `STUDIES`, from a folder below the build folder."""
+    return STUDIES[what](sources.read, folder)
+
+
+def ablation(sources: Sources, folder: str) -> str | None:
+    """What each quantization technique gains."""
+    return ablation_table(sources.read, folder)
 
 
 def errors(sources: Sources, name: str) -> str:
@@ -212,9 +207,14 @@ def conclusion(sources: Sources, operator: str) -> str:
     return conclusion_list(operator)
 
 
+STUDIES = {"choices": choice_table, "networks": network_table, "front": front_table,
+           "gains": gain_table, "proxies": proxy_table, "omega": normalization_table}
+"""Tables of a search by name."""
+
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
     "simulation": simulation, "coverage": coverage, "proof": proof, "search": search,
+    "ablation": ablation,
     "errors": errors, "methods": methods, "units": units, "comparison": comparison,
     "published": published, "conclusion": conclusion,
 }

@@ -5,6 +5,9 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -505,7 +508,7 @@ def test_network_is_made_again_from_what_it_says(small):
     ({"weights_digest": "0"}, r"^float weights must be those that digits_vit was made from \(sh"),
     ({"weights": "my.safetensors"}, r"^float weights of digits_vit \(my.safetensors\) must be giv"),
     ({"data_digest": "0"}, "^digits_vit was calibrated on other images of the name digits$"),
-    ({"data": "cats"}, "^data set must be one of digits, not 'cats'$"),
+    ({"data": "cats"}, "^images must be a folder, .* but there is no folder cats$"),
     ({"calibration_images": ["a"]}, "^calibration images of digits_vit must be of the training"),
     ({"observer": "percentile"}, "^network .* cannot be made again from what it says, which gives"),
     ({"seed": None}, "^the network's provenance must have 'seed': quantize anew$"),
@@ -529,6 +532,55 @@ def test_a_network_is_run_once_on_the_same_images(network, float_model, digits, 
     path.write_text("{")
     with pytest.raises(TypeError):
         Evaluations(path).of(network, few)
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+class Page(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.tags, self.addresses, self.titles = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [attributes[name] for name in ("src", "href") if name in attributes]
+        if attributes.get("class") == "cell":
+            self.titles.append(attributes["title"])
+        if tag not in ("meta", "img", "i"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag != "i":
+            assert self.open.pop() == tag
+
+
+def check_report(out, costs, path, capsys) -> None:
+    """Write the report of a search; see that it is whole and needs nothing else."""
+    assert main(["report", str(out), "--costs", costs, "--out", str(path)]) == 0
+    assert f"wrote {path}" in capsys.readouterr().out
+    text = path.read_text()
+    page = Page(text)
+    assert not page.open
+    assert all(address.startswith(("data:image/svg+xml;base64,", "#"))
+               for address in page.addresses)
+    assert "script" not in page.tags and "link" not in page.tags and "@import" not in text
+    assert page.tags.count("img") == len(list(out.glob("*.svg")))
+    chosen = assignment.load(out / "assignment.json")
+    strip = page.titles[:len(chosen.layers)]
+    assert dict(title.split(": ") for title in strip) == chosen.layers
+    compared = json.loads((out / "networks.json").read_text())["records"]
+    for name in ("float accuracy", chosen.provenance["network_digest"],
+                 *(record["name"] for record in compared)):
+        assert name in text
+    for browser in filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")):
+        shown = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu",
+                                "--dump-dom", path.as_uri()],
+                               capture_output=True, text=True, timeout=60)
+        assert shown.returncode == 0 and "Networks on the same images" in shown.stdout
 
 
 # --- command --------------------------------------------------------------------------------------
@@ -626,6 +678,10 @@ def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tm
     assert sorted(p["proxy"] for p in tables["proxies"]) == sorted(PROXIES)
     assert len(tables["trials"]) == TRIALS
     assert (out / "front.svg").is_file() and (out / "proxies.png").is_file()
+    check_report(out, quick[2], tmp_path / "report.html", capsys)
+    (out / "networks.json").write_text("{}")
+    assert main(["report", str(out), "--costs", quick[2]]) == 2
+    assert "networks.json is not a vitrtl.networks file" in capsys.readouterr().err
 
 
 def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path):

@@ -1,0 +1,140 @@
+"""What searches and ablations found, as Markdown: read from the files that they leave."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.markdown import table
+from vitrtl.sw.ptq.search import RULES
+
+__all__ = ["ablation_table", "choice_table", "front_table", "gain_table", "network_table",
+           "normalization_table", "proxy_table"]
+
+Read = Callable[[str], Any]
+"""`read(path)` gives the JSON at a path below the build folder, None if there is none."""
+
+VERSION = 2
+"""Of a search's files."""
+
+
+def choice_table(read: Read, folder: str) -> str | None:
+    """Return how many layers take each candidate, by the rule that chooses."""
+    found = _table(read, folder, "sensitivity")
+    if found is None:
+        return None
+    records = found["records"]
+    counts = [[f"`{name}`", *(str(sum(r["candidate"] == name and rule in r["chosen_by"]
+                                      for r in records) or "") for rule in RULES)]
+              for name in dict.fromkeys(r["candidate"] for r in records)]
+    return table(["layers that take", *(rule.doc for rule in RULES.values())],
+                 [row for row in counts if any(row[1:])])
+
+
+def network_table(read: Read, folder: str) -> str | None:
+    """Return every network of a search on the same test images."""
+    found = _table(read, folder, "networks")
+    if found is None:
+        return None
+    accuracy, area = found["float_accuracy"], _area(found)
+    rows = [["float", f"{accuracy:.2%}", "", "", "", "-", "-", "-", "-"]]
+    rows += [[r["name"], f"{r['accuracy']:.2%}", f"{100 * (r['accuracy'] - accuracy):+.2f}",
+              f"{r['agreement']:.2%}", f"{r['logit_error']:.2%}",
+              *(f"{r[key]:,}" if key in r else "-"
+                for key in ("nonlinear_area", "area", "dsp", "bram"))]
+             for r in found["records"]]
+    return table([f"network, {found['test_images']:,} test images", "accuracy", "minus float, %p",
+                  "same class as float", "logit error", f"chosen units, {area}",
+                  f"all units, {area}", "DSP", "BRAM"], rows)
+
+
+def front_table(read: Read, folder: str) -> str | None:
+    """Return the joint front, and the simpler answers under the same budgets."""
+    found = _table(read, folder, "front")
+    if found is None:
+        return None
+    area = found["area_unit"]
+    points = sorted(found["records"], key=lambda r: (r["budgets"].get(area, 0), r["way"]))
+    return table([f"budget, {area}", "answer", f"{area}", "DSP", "BRAM", "cycles", "loss proxy",
+                  "logit error", "accuracy"],
+                 [[f"{r['budgets'][area]:,}" if area in r["budgets"] else "none", r["way"],
+                   f"{r[area]:,}", str(r["dsp"]), str(r["bram"]), f"{r['cycles']:,}",
+                   f"{r['loss']:.3g}", f"{r['logit_error']:.2%}", f"{r['accuracy']:.2%}"]
+                  for r in points])
+
+
+def gain_table(read: Read, folder: str) -> str | None:
+    """Return what joint choice gains over each other answer."""
+    found = _table(read, folder, "gains")
+    if found is None:
+        return None
+    area = found["area_unit"]
+    beside: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for record in found["records"]:
+        beside.setdefault(record["beside"], {})[record["as"]] = record
+    rows = [[name, *(text for which in ("itself", "no more of anything")
+                     for text in (f"{of[which][area]:,}", f"{of[which]['loss']:.3g}",
+                                  f"{of[which]['logit_error']:.2%}",
+                                  f"{of[which]['accuracy']:.2%}"))]
+            for name, of in beside.items()]
+    return table(["answer", area, "loss proxy", "logit error", "accuracy", f"joint: {area}",
+                  "loss proxy", "logit error", "accuracy"], rows)
+
+
+def proxy_table(read: Read, folder: str) -> str | None:
+    """Return how well each proxy foretells the true error."""
+    found = _table(read, folder, "proxies")
+    if found is None:
+        return None
+    return table(["proxy", "what it sums over the layers", "rank correlation with the logit error",
+                  "of the better half"],
+                 [[f"`{r['proxy']}`" + (" (minimised)" if r["chosen"] else ""), r["doc"],
+                   f"{r['spearman']:.2f}", f"{r['spearman_better_half']:.2f}"]
+                  for r in found["records"]])
+
+
+def normalization_table(read: Read, folder: str) -> str | None:
+    """Return what Omega chooses under each normalization of its terms."""
+    found = _table(read, folder, "omega")
+    if found is None:
+        return None
+    return table(["normalization", "takes the cheapest", "the most accurate", "both", "neither",
+                  "of layers", "logit error", f"chosen units, {_area(found)}"],
+                 [[r["normalization"], *(str(r[key]) for key in (
+                     "cheapest", "most_accurate", "both", "neither", "layers")),
+                   f"{r['logit_error']:.2%}", f"{r['nonlinear_area']:,}"]
+                  for r in found["records"]])
+
+
+def ablation_table(read: Read, folder: str) -> str | None:
+    """Return what each quantization technique gains, a column pair for each precision."""
+    found = read(f"{folder}/ablation.json")
+    if found is None:
+        return None
+    by_variant: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for record in found["records"]:
+        by_variant.setdefault(record["variant"], {})[record["precision"]] = record
+    precisions = list(dict.fromkeys(r["precision"] for r in found["records"]))
+    rows = [[variant, *(text for precision in precisions for text in _pair(of.get(precision)))]
+            for variant, of in by_variant.items()]
+    return table([f"`{found['model']}`, float {found['float_accuracy']:.2%}",
+                  *(f"{precision.upper()} {what}" for precision in precisions
+                    for what in ("logit error", "accuracy"))], rows)
+
+
+def _pair(record: Mapping[str, Any] | None) -> tuple[str, str]:
+    if record is None:
+        return "", ""
+    return f"{record['logit_error']:.2%}", f"{record['accuracy']:.2%}"
+
+
+def _area(found: Mapping[str, Any]) -> str:
+    return f"{found['area_unit']} on {found['target']}"
+
+
+def _table(read: Read, folder: str, name: str) -> Any:
+    """Return one file of a search, None if it is not there."""
+    found = read(f"{folder}/{name}.json")
+    if found is not None and found.get("version") != VERSION:
+        raise UserError(f"{folder}/{name}.json must have version {VERSION}, not "
+                        f"{found.get('version')}: search again")
+    return found
