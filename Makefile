@@ -3,13 +3,14 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup sim coverage verilog cost errors search test lint clean
+.PHONY: help setup sim coverage verilog cost errors search study test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
 	@echo "              UNIT=softmax_shiftmax  only this unit;  WAVES=1  leave a waveform"
 	@echo "make coverage the same with 2, 4 and 8 lanes, narrow inputs and the longest rows, without a network"
 	@echo "make search   choose a method per layer from accuracy and measured cost"
+	@echo "make study    search and ablate the hard networks, whose tables are in docs/quantization.md"
 	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
 	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units, in build/verilog-chosen;  DEVICE=ecp5"
 	@echo "make cost     synthesize, place and route every unit, write the cost table"
@@ -37,6 +38,10 @@ errors: $(READY)
 
 search: $(NETWORK)
 	@$(VITRTL) search --network $(dir $(NETWORK)) --pareto 10 --out $(BUILD)/search
+
+study: $(READY)
+	@$(VITRTL) search shapes_vit_hard --joint --budget lut4eq=1000 --pareto 8 --qat --out $(BUILD)/search-hard
+	@$(VITRTL) ablate digits_vit_hard --out $(BUILD)/ablation
 
 test: $(READY)
 	@$(VENV)/bin/python -m pytest --numprocesses $(JOBS)

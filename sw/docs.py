@@ -26,6 +26,7 @@ from vitrtl.sw.method_tables import (
 from vitrtl.sw.study_tables import (
     ablation_table,
     choice_table,
+    family_table,
     front_table,
     gain_table,
     network_table,
@@ -207,8 +208,9 @@ def conclusion(sources: Sources, operator: str) -> str:
     return conclusion_list(operator)
 
 
-STUDIES = {"choices": choice_table, "networks": network_table, "front": front_table,
-           "gains": gain_table, "proxies": proxy_table, "omega": normalization_table}
+STUDIES = {"choices": choice_table, "networks": network_table, "families": family_table,
+           "front": front_table, "gains": gain_table, "proxies": proxy_table,
+           "omega": normalization_table}
 """Tables of a search by name."""
 
 TABLES: dict[str, Callable[..., str | None]] = {

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vitrtl.sw.catalog import OPERATORS
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.markdown import table
 from vitrtl.sw.ptq.search import RULES
 
-__all__ = ["ablation_table", "choice_table", "front_table", "gain_table", "network_table",
-           "normalization_table", "proxy_table"]
+__all__ = ["ablation_table", "choice_table", "family_table", "front_table", "gain_table",
+           "network_table", "normalization_table", "proxy_table"]
 
 Read = Callable[[str], Any]
 """`read(path)` gives the JSON at a path below the build folder, None if there is none."""
@@ -30,8 +31,18 @@ def choice_table(read: Read, folder: str) -> str | None:
                  [row for row in counts if any(row[1:])])
 
 
-def network_table(read: Read, folder: str) -> str | None:
-    """Return every network of a search on the same test images."""
+def family_table(read: Read, folder: str) -> str | None:
+    """Return the networks of a search that do not change one operator's method alone."""
+    return network_table(read, folder, tuple(f"{operator} " for operator in OPERATORS))
+
+
+def network_table(read: Read, folder: str, without: tuple[str, ...] = ()) -> str | None:
+    """Return every network of a search on the same test images.
+
+    Parameters
+    ----------
+    without : beginnings of the names of those that are left out.
+    """
     found = _table(read, folder, "networks")
     if found is None:
         return None
@@ -41,7 +52,7 @@ def network_table(read: Read, folder: str) -> str | None:
               f"{r['agreement']:.2%}", f"{r['logit_error']:.2%}",
               *(f"{r[key]:,}" if key in r else "-"
                 for key in ("nonlinear_area", "area", "dsp", "bram"))]
-             for r in found["records"]]
+             for r in found["records"] if not r["name"].startswith(without)]
     return table([f"network, {found['test_images']:,} test images", "accuracy", "minus float, %p",
                   "same class as float", "logit error", f"chosen units, {area}",
                   f"all units, {area}", "DSP", "BRAM"], rows)
