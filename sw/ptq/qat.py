@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from vitrtl.sw.catalog import unit
 from vitrtl.sw.data import ImageSet
-from vitrtl.sw.fast.paths import fast_path
+from vitrtl.sw.executor import node_function
 from vitrtl.sw.golden.fixed_point import Format, saturate
-from vitrtl.sw.network import IntegerNetwork, Node, Value
+from vitrtl.sw.network import IntegerNetwork, Value
 from vitrtl.sw.ptq.architectures.operations import (
     Constant,
     Gelu,
@@ -164,7 +163,7 @@ class _Quantized(FloatInterpreter):
         codes = np.rint(x.detach().double().numpy() / float(stands.scale[0])).astype(np.int64)
         codes = saturate(codes, stands.format)
         for node in nodes:
-            codes = _function(node)(codes)
+            codes = node_function(self.network, node)([codes])
         real = self.network.values[nodes[-1].output].real(codes.astype(np.int64))
         real = real + self.deferred.get(operation.name, 0.0)
         return _straight_through(smooth, torch.from_numpy(real).to(x.dtype))
@@ -179,10 +178,3 @@ def _rounded(value: torch.Tensor, scale: tuple, fmt: Format) -> torch.Tensor:
 def _straight_through(smooth: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Return `wanted`, with the gradient of `smooth`."""
     return smooth + (wanted - smooth).detach()
-
-
-def _function(node: Node) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a node's function with its constants bound."""
-    spec, constants = node.spec, node.unit_constants
-    path = fast_path(node.op, spec, constants)
-    return path or (lambda x: unit(node.op).golden.function(x, spec, constants))

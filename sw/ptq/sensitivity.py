@@ -20,10 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from vitrtl.sw.candidate import candidates_of
-from vitrtl.sw.catalog import OPERATORS, unit
+from vitrtl.sw.catalog import OPERATORS
 from vitrtl.sw.errors import UserError
-from vitrtl.sw.executor import Executor
-from vitrtl.sw.fast.paths import fast_path
+from vitrtl.sw.executor import Executor, node_function
 from vitrtl.sw.golden.fixed_point import saturate
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.network import IntegerNetwork, Node
@@ -232,7 +231,7 @@ class _Measured:
                             - networks.always)
         self.input = network.values[self.node.inputs[0]]
         self.output = network.values[self.nodes[-1].output]
-        self._functions = [_function(node) for node in self.nodes]
+        self._functions = [node_function(network, node) for node in self.nodes]
         self._deferred = deferred_beta(layer) if layer.gamma else 0.0
         self._before, self._after, self._alone = NoiseMeter(), NoiseMeter(), NoiseMeter()
         self._logit_noise = 0.0
@@ -251,7 +250,7 @@ class _Measured:
         codes = np.rint(x / float(self.input.scale[0])).astype(np.int64)
         codes = saturate(codes, self.input.format)
         for function in self._functions:
-            codes = function(codes)
+            codes = function([codes])
         alone = self._real(codes)
         self._alone.update(y, alone)
         error = (alone - y).reshape(len(y), -1).astype(gradients.dtype)
@@ -283,13 +282,6 @@ class _Measured:
     def _real(self, codes: np.ndarray) -> np.ndarray:
         """Return what output codes stand for; a beta that the next layer adds belongs to it."""
         return self.output.real(codes) + self._deferred
-
-
-def _function(node: Node) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a node's golden function with its constants bound."""
-    spec, constants = node.spec, node.unit_constants
-    path = fast_path(node.op, spec, constants)
-    return path or (lambda x: unit(node.op).golden.function(x, spec, constants))
 
 
 def operand_nodes(network: IntegerNetwork, layer: str) -> list[Node]:
