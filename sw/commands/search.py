@@ -78,9 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--proxy", metavar="PROXY",
                         help="what --joint and --pareto minimise: logit_noise, network, noise, "
                              "perturbation or sqnr_diff (default: what foretells the error best)")
-    parser.add_argument("--qat", action="store_true",
-                        help="also train each family of methods for one epoch with quantization "
-                             "in the loop, as the papers do, and compare")
+    parser.add_argument("--qat", metavar="FAMILY[,FAMILY...]",
+                        help="also train networks of these families of methods for one epoch with "
+                             "quantization in the loop, as the papers do, and compare; such as "
+                             "I-ViT,vitrtl")
     parser.add_argument("--costs", type=Path, metavar="FILE",
                         help="cost table (default: the shipped one, overlaid with "
                              "build/cost/costs.json)")
@@ -93,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw.cost.table import load_table
     from vitrtl.sw.cost.target import load_target
     from vitrtl.sw.errors import UserError
+    from vitrtl.sw.ptq.comparison import trainable
     from vitrtl.sw.ptq.joint import CYCLES, parse_budgets
     from vitrtl.sw.ptq.proxies import proxy_of
     from vitrtl.sw.ptq.search import METRICS, RULES, choose, rule_of, score
@@ -112,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--pareto must be at least 2 points, not {args.pareto}")
     if args.proxy is not None:
         proxy_of(args.proxy)
+    learning = trainable(args.qat.split(",")) if args.qat else []
     table = load_table(args.costs)
 
     from rich.console import Console
@@ -119,8 +122,6 @@ def run(args: argparse.Namespace) -> int:
 
     from vitrtl.sw import assignment
     from vitrtl.sw import network as networks
-    from vitrtl.sw.candidate import candidate
-    from vitrtl.sw.catalog import UNITS
     from vitrtl.sw.cost.suite import verilog_checksum
     from vitrtl.sw.ptq import search_files, show
     from vitrtl.sw.ptq.comparison import FAMILIES, Evaluation, Reference, single_method_choices
@@ -174,15 +175,13 @@ def run(args: argparse.Namespace) -> int:
                     for each, methods in choices.items() for network in [origin.network(methods)]]
 
         evaluated = evaluate("integer networks", {name: choice} | mixes | singles)
-        if args.qat:
-            in_gates = {each: methods for each, methods in families.items()
-                        if all(candidate(one).unit.name in UNITS for one in methods.values())}
-            learnt = bar("training", len(origin.images.train) * len(in_gates))
-            for each, methods in in_gates.items():
-                network = trained(origin, methods, learnt).network(methods)
-                evaluated.append(Evaluation.of(f"{each}, one epoch of QAT", network,
-                                               evaluations.of(network, reference), costs,
-                                               candidates.always))
+        learning = [each for each in learning if each in singles]
+        learnt = bar("training", len(origin.images.train) * len(learning))
+        for each in learning:
+            network = trained(origin, singles[each], learnt).network(singles[each])
+            evaluated.append(Evaluation.of(f"{each}, one epoch of QAT", network,
+                                           evaluations.of(network, reference), costs,
+                                           candidates.always))
         agreed = agreements(records, costs, resource)
         of_omega = evaluate("Omega by normalization", {a.normalization: a.choice for a in agreed})
         chosen = origin.network(choice)

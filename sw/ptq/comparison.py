@@ -8,6 +8,7 @@ import numpy as np
 
 from vitrtl.sw.candidate import candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS, UNITS
+from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.files import digest
 from vitrtl.sw.golden.unit import Spec
@@ -17,7 +18,7 @@ from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.unit_costs import Total, UnitCosts
 
 __all__ = ["FAMILIES", "Accuracy", "Evaluation", "Reference", "decided_units",
-           "single_method_choices"]
+           "single_method_choices", "trainable"]
 
 
 FAMILIES = {
@@ -165,6 +166,21 @@ def single_method_choices(layers: Sequence[FloatLayer], base: Mapping[str, str],
     unusable = set(without)
     return {name: choice for name, choice in choices.items()
             if unusable.isdisjoint(choice.values())}
+
+
+def trainable(names: Sequence[str]) -> list[str]:
+    """Return families that can be trained with quantization in the loop: all in gates.
+
+    Raises
+    ------
+    UserError
+        For another name, listing the known ones.
+    """
+    known = [name for name, methods in FAMILIES.items() if "float" not in methods.values()]
+    for name in names:
+        if name not in known:
+            raise UserError(f"family must be one of {'; '.join(known)}, not {name!r}")
+    return list(names)
 
 
 def decided_units(network: IntegerNetwork, always: frozenset[str]) -> dict[str, list[Spec]]:

@@ -707,6 +707,7 @@ def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path):
     (["--budget", "dsp=1"], "--budget is for --joint and --pareto"),
     (["--joint", "--budget", "gates=1"], r"budget must be of one of .*, cycles, not 'gates'"),
     (["--joint", "--budget", "dsp=1"], "budget of dsp must be at least 13, not 1"),
+    (["--qat", "all float"], "family must be one of I-ViT.*, not 'all float'"),
     (["--joint", "--proxy", "hope"], r"proxy must be one of logit_noise, .*, not 'hope'"),
     (["--pareto", "1"], "--pareto must be at least 2 points, not 1"),
     (["--target", "xc7"], r"the cost table has no row for .* on xc7: .*"),
