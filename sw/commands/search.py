@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitrtl.sw.engine import LOCAL
 from vitrtl.sw.model_arguments import (
     MODEL_OPTIONS,
     add_model_arguments,
@@ -85,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--costs", type=Path, metavar="FILE",
                         help="cost table (default: the shipped one, overlaid with "
                              "build/cost/costs.json)")
+    parser.add_argument("--engine", default=LOCAL, metavar="ENGINE",
+                        help="where networks are run: `local`, in this process; `dask`, a local "
+                             "Dask cluster; or the address of a Dask scheduler (default: "
+                             "%(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N",
+                        help="workers of a local Dask cluster (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/search"), metavar="FOLDER",
                         help="where everything goes (default: %(default)s)")
 
@@ -170,9 +177,11 @@ def run(args: argparse.Namespace) -> int:
 
         def evaluate(what: str, choices: "Mapping[str, Mapping[str, str]]") -> list[Evaluation]:
             advance = bar(what, len(test) * len(choices))
+            made = {each: origin.network(methods) for each, methods in choices.items()}
+            if args.engine != LOCAL:
+                evaluations.run_on(args.engine, args.jobs, list(made.values()), reference)
             return [Evaluation.of(each, network, evaluations.of(network, reference, advance),
-                                  costs, candidates.always)
-                    for each, methods in choices.items() for network in [origin.network(methods)]]
+                                  costs, candidates.always) for each, network in made.items()]
 
         evaluated = evaluate("integer networks", {name: choice} | mixes | singles)
         learning = [each for each in learning if each in singles]

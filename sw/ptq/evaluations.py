@@ -1,9 +1,10 @@
 """Integer networks on images, each network once: what was found is kept in a file."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from vitrtl.sw.engine import completed, open_engine
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, json_text, read_json, write_if_changed
 from vitrtl.sw.network import IntegerNetwork
@@ -48,12 +49,37 @@ class Evaluations:
         reference : the images, and the float network's answers.
         progress : called with the number of images done; at once, for a network that is known.
         """
-        key = digest(network.digest, reference.digest)
+        key = _key(network, reference)
         if key in self.known:
             progress(len(reference.labels))
             return Accuracy(**self.known[key])
         found = reference.accuracy_of(network, progress)
+        self._keep(key, found)
+        return found
+
+    def run_on(self, engine: str, workers: int, networks: Sequence[IntegerNetwork],
+               reference: Reference) -> None:
+        """Run those networks that are not known on an engine, side by side.
+
+        Parameters
+        ----------
+        engine, workers : see `vitrtl.sw.engine`.
+        networks : what to run.
+        reference : the images, and the float network's answers.
+        """
+        new = {key: network for network in networks
+               if (key := _key(network, reference)) not in self.known}
+        if not new:
+            return
+        with open_engine(engine, workers) as pool:
+            for place, found in completed(pool, reference.accuracy_of, new.values()):
+                self._keep(list(new)[place], found)
+
+    def _keep(self, key: str, found: Accuracy) -> None:
         self.known[key] = dataclasses.asdict(found)
         write_if_changed(self.path, json_text({"format": FORMAT, "version": VERSION,
                                                "records": self.known}))
-        return found
+
+
+def _key(network: IntegerNetwork, reference: Reference) -> str:
+    return digest(network.digest, reference.digest)

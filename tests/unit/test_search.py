@@ -22,6 +22,7 @@ from vitrtl.sw.cost import suite
 from vitrtl.sw.cost.builds import default_builds
 from vitrtl.sw.cost.table import CostError, CostRow, CostTable, load_table
 from vitrtl.sw.cost.target import load_target
+from vitrtl.sw.engine import DASK
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.network import IntegerNetwork
@@ -29,6 +30,7 @@ from vitrtl.sw.ptq import comparison, joint_search, show
 from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.comparison import (
     FAMILIES,
+    Accuracy,
     Evaluation,
     Reference,
     decided_units,
@@ -532,6 +534,17 @@ def test_a_network_is_run_once_on_the_same_images(network, float_model, digits, 
     path.write_text("{")
     with pytest.raises(TypeError):
         Evaluations(path).of(network, few)
+
+
+def test_networks_on_dask_get_right_what_they_get_right_here(network, float_model, digits,
+                                                             calibration, tmp_path):
+    ids = digits.test[:16]
+    few = Reference.of(float_model, digits.pixels[ids], digits.labels[ids])
+    other = export(calibration, resolve_methods(float_model, {"gelu": "gelu_ierf"}, {}))
+    here, there = (Evaluations(tmp_path / f"{name}.json") for name in ("here", "there"))
+    there.run_on(DASK, 2, [network, other], few)
+    assert [here.of(each, few) for each in (network, other)] == [
+        Accuracy(**found) for found in map(there.known.get, here.known)]
 
 
 # --- report ---------------------------------------------------------------------------------------
