@@ -1,9 +1,11 @@
 """One epoch of quantization-aware training: the baseline that post-training quantization avoids.
 
-The forward pass has the codes of an integer network: every weight and value is rounded to its
-format, and softmax, GELU and LayerNorm are the golden functions of the units that the network
-uses. The backward pass takes each rounding for the identity (straight-through) and each
-non-linear unit for the float operator, as I-ViT trains. Scales are the network's and stay.
+The forward pass rounds as an integer network does: every weight and value to its format, and
+softmax, GELU and LayerNorm are the golden functions of the units that the network uses. The
+backward pass takes each rounding for the identity (straight-through) and each non-linear unit for
+the float operator, as I-ViT trains. Scales of values are the network's and
+stay; a weight's scale follows the largest of its channel while it is trained, and biases are not
+rounded, so that the pass is near to the integer network's and not equal to it.
 """
 
 import copy
@@ -19,7 +21,6 @@ from vitrtl.sw.executor import node_function
 from vitrtl.sw.golden.fixed_point import Format, saturate
 from vitrtl.sw.network import IntegerNetwork, Value
 from vitrtl.sw.ptq.architectures.operations import (
-    Constant,
     Gelu,
     Linear,
     Move,
@@ -133,9 +134,6 @@ class _Quantized(FloatInterpreter):
         weight = self._rounded_weight(operation.name, conv.weight.flatten(1))
         tokens = functional.conv2d(image, weight.view_as(conv.weight), conv.bias, conv.stride)
         return self.seen(operation, tokens.flatten(2).transpose(1, 2))
-
-    def constant(self, operation: Constant) -> torch.Tensor:
-        return self.seen(operation, operation.parameter)
 
     def norm(self, operation: Norm, x: torch.Tensor) -> torch.Tensor:
         return self._unit(operation, x, operation.module(x))
