@@ -1,0 +1,158 @@
+"""Build-time numbers of an accelerator: array, lanes, memories, vector engines."""
+
+import dataclasses
+from typing import Any
+
+from vitrtl.sw.catalog import OPERATORS, unit
+from vitrtl.sw.golden.matmul import MatMulSpec
+from vitrtl.sw.golden.requantize import RequantizeSpec
+from vitrtl.sw.golden.unit import Spec, VectorSpec, check_range
+
+__all__ = ["ARRAY", "CONSTANT_BEATS", "DMA", "AcceleratorSpec", "EngineSpec"]
+
+DMA, ARRAY = 0, 1
+"""Numbers of the engines that every accelerator has; vector engines follow, in their order."""
+
+CONSTANT_BEATS = 8
+"""Beats of the memory bus that hold the constants of one group: a channel takes 64 bits of them,
+and a group is as many channels as the array has columns."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """One vector engine: a unit of the catalogue between two ports of the memories.
+
+    Parameters
+    ----------
+    unit : name in the catalogue; a layernorm reads the residual memory, others the scratchpad.
+    spec : of the unit; its lanes are the engine's.
+    requantize : of what follows the unit, with the same lanes; None if its results are operands
+        already.
+    """
+
+    unit: str
+    spec: VectorSpec
+    requantize: RequantizeSpec | None
+
+    def __post_init__(self) -> None:
+        operator = unit(self.unit, gates=True).operator
+        if operator not in OPERATORS:
+            raise ValueError(f"engine must be one of {', '.join(OPERATORS)}, not {operator}")
+        if self.spec.operand != "linear":
+            raise ValueError(f"engine must give linear codes, which {self.unit} does not")
+        if (self.requantize is None) != self.spec.merges_requantizer:
+            raise ValueError(f"{self.unit} must be followed by a requantizer, if and only if it "
+                             "does not merge one")
+        if self.requantize is not None and self.requantize.lanes != self.spec.lanes:
+            raise ValueError(f"lanes of {self.unit} and its requantizer must be the same, not "
+                             f"{self.spec.lanes} and {self.requantize.lanes}")
+        if self.out_width > 8:
+            raise ValueError(f"results of {self.unit} must be 8 bits at most, not "
+                             f"{self.out_width}")
+
+    @property
+    def reads_residual(self) -> bool:
+        """Whether rows come from the residual memory."""
+        return unit(self.unit).operator == "layernorm"
+
+    @property
+    def out_width(self) -> int:
+        """Bits of a result."""
+        last = self.spec if self.requantize is None else self.requantize
+        return last.out_format.width
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AcceleratorSpec(Spec):
+    """Build-time numbers of one accelerator.
+
+    A word of scratchpad, weight buffer and memory bus is one element for each row of the array,
+    eight bits each. A word of the residual memory has 16 bits for each.
+
+    Parameters
+    ----------
+    size : rows and columns of the array: 8, 16 or 32.
+    longest_pass : rows of activations that the accumulators hold.
+    requantize_lanes : results of the array that are requantized in one cycle.
+    activation_width : bits of a narrow result, to which it saturates; stored as eight.
+    banks : of the scratchpad, each with a read and a write port; a power of two.
+    bank_words : words of a bank; a power of two.
+    residual_words : words of the residual memory.
+    weight_words : words of the weight buffer.
+    constant_groups : groups of the array's requantizer constants that are held.
+    engines : vector engines.
+    """
+
+    size: int = 8
+    longest_pass: int = 32
+    requantize_lanes: int = 4
+    activation_width: int = 8
+    banks: int = 4
+    bank_words: int = 1024
+    residual_words: int = 1024
+    weight_words: int = 1024
+    constant_groups: int = 32
+    engines: tuple[EngineSpec, ...] = ()
+
+    registers = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in (("size", (8, 16, 32)), ("requantize_lanes", (1, 2, 4, 8, 16, 32)),
+                              ("banks", (1, 2, 4, 8, 16))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be {', '.join(map(str, choices[:-1]))} or "
+                                 f"{choices[-1]}, not {getattr(self, name)!r}")
+        lanes = self.requantize_lanes
+        if not self.size // 8 <= lanes <= self.size:
+            raise ValueError(f"requantize_lanes must be {self.size // 8}..{self.size} for an array "
+                             f"of {self.size} columns, not {lanes}")
+        check_range("longest_pass", self.longest_pass, self.size, 4096, "rows")
+        check_range("activation_width", self.activation_width, 2, 8, "bits")
+        check_range("bank_words", self.bank_words, 64, 1 << 16)
+        if self.bank_words & (self.bank_words - 1):
+            raise ValueError(f"bank_words must be a power of two, not {self.bank_words}")
+        check_range("banks * bank_words", self.scratch_words, 64, 1 << 20)
+        check_range("residual_words", self.residual_words, 16, 1 << 20)
+        check_range("weight_words", self.weight_words, 16, 1 << 20)
+        check_range("constant_groups", self.constant_groups, 2, 4096)
+        check_range("engines", len(self.engines), 0, 13)
+
+    @property
+    def matmul(self) -> MatMulSpec:
+        """Numbers of the array."""
+        return MatMulSpec(rows=self.size, columns=self.size, longest_pass=self.longest_pass)
+
+    @property
+    def requantize(self) -> RequantizeSpec:
+        """Numbers of the array's requantizer; narrow results are its own, saturated further."""
+        return RequantizeSpec(out_width=16, lanes=min(self.requantize_lanes, 8))
+
+    @property
+    def scratch_words(self) -> int:
+        """Words of the scratchpad."""
+        return self.banks * self.bank_words
+
+    @property
+    def bus_bytes(self) -> int:
+        """Bytes of one beat of the memory bus."""
+        return self.size
+
+    @property
+    def engine_count(self) -> int:
+        """Engines, the two that are always there included."""
+        return 2 + len(self.engines)
+
+    def engine_name(self, index: int) -> str:
+        """Return `dma`, `array` or the unit's name."""
+        return ("dma", "array")[index] if index < 2 else self.engines[index - 2].unit
+
+    @classmethod
+    def fromdict(cls, fields: dict[str, Any]) -> "AcceleratorSpec":
+        """Build from the JSON of `asdict`."""
+        engines = tuple(
+            EngineSpec(unit=engine["unit"],
+                       spec=unit(engine["unit"], gates=True).golden.spec.fromdict(engine["spec"]),
+                       requantize=None if engine["requantize"] is None
+                       else RequantizeSpec.fromdict(engine["requantize"]))
+            for engine in fields.get("engines", ()))
+        return super().fromdict({**fields, "engines": engines})
