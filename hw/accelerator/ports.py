@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from vitrtl.sw.accelerator.isa import WORD_BITS, fields_of
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
 
-__all__ = ["COUNT_BITS", "EngineControl", "FAULTS", "InstructionLayout", "ReadPort", "Tap",
+__all__ = ["COUNT_BITS", "FAULTS", "EngineControl", "InstructionLayout", "ReadPort", "Tap",
            "WritePort"]
 
 COUNT_BITS = 16

@@ -1,1 +1,1 @@
-"""The accelerator's numbers, instructions, registers, and the compiler of integer networks to it."""
+"""The accelerator's numbers, instructions and registers, and the compiler to it."""
