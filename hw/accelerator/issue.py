@@ -27,10 +27,12 @@ class Issue(wiring.Component):
     Members
     -------
     words : the engine's program.
+    ended : every word of it has been taken.
     counts : instructions that each engine has ended.
     config : words that follow an instruction, where it has a field `config`.
     o : instructions whose waits are over.
-    bad : the instruction has an opcode that the engine does not know; it stops here.
+    bad : the instruction has an opcode that the engine does not know, or the program has ended
+        inside it; it stops here.
     waiting : there is an instruction, and it waits.
     empty : no instruction and no part of one is held.
 
@@ -45,6 +47,7 @@ class Issue(wiring.Component):
         self.layout = InstructionLayout(engine)
         super().__init__({
             "words": In(stream.Signature(unsigned(WORD_BITS))),
+            "ended": In(1),
             "counts": In(data.ArrayLayout(COUNT_BITS, spec.engine_count)),
             "config": Out(stream.Signature(unsigned(WORD_BITS))),
             "o": Out(stream.Signature(self.layout)),
@@ -81,6 +84,8 @@ class Issue(wiring.Component):
                     with m.If(index == count - 1):
                         m.d.sync += index.eq(0)
                         m.next = "decode"
+                with m.Elif(self.ended & (index != 0)):
+                    m.next = "bad"
             with m.State("decode"):
                 known = Cat(view.opcode == opcode for opcode in self.opcodes).any()
                 if "config" in self.layout.members:
@@ -109,6 +114,8 @@ class Issue(wiring.Component):
                     with m.If(left == 1):
                         m.d.sync += fresh.eq(1)
                         m.next = "wait"
+                with m.Elif(self.ended):
+                    m.next = "bad"
             with m.State("wait"):
                 m.d.sync += fresh.eq(1)
                 m.d.comb += [self.o.valid.eq(over.all()), self.waiting.eq(~over.all())]

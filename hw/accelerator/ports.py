@@ -5,16 +5,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.sw.accelerator.isa import WORD_BITS, fields_of
+from vitrtl.sw.accelerator.registers import FAULTS
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
 
-__all__ = ["COUNT_BITS", "FAULTS", "EngineControl", "InstructionLayout", "ReadPort", "Tap",
-           "WritePort"]
+__all__ = ["COUNT_BITS", "EngineControl", "InstructionLayout", "ReadPort", "Tap", "WritePort"]
 
 COUNT_BITS = 16
-
-FAULTS = {"none": 0, "bad program": 1, "misaligned address": 2, "bus error": 3, "timeout": 4,
-          "aborted": 5}
-"""Codes of what can end a run early."""
 
 
 class ReadPort(wiring.Signature):
@@ -55,20 +51,24 @@ class EngineControl(wiring.Signature):
     Members
     -------
     words : the engine's program.
+    ended : every word of it has been taken.
     counts : instructions that each engine has ended, in the order of the engines.
     done : an instruction has ended: its last result is in memory.
     issued : an instruction begins to work: what it waited for has happened.
     idle : nothing is in flight, though the program may go on.
+    empty : neither an instruction nor a part of one waits to begin.
     fault : one of `FAULTS` for one cycle; the top ends the run.
     """
 
     def __init__(self, spec: AcceleratorSpec) -> None:
         super().__init__({
             "words": In(stream.Signature(unsigned(WORD_BITS))),
+            "ended": In(1),
             "counts": In(data.ArrayLayout(COUNT_BITS, spec.engine_count)),
             "done": Out(1),
             "issued": Out(1),
             "idle": Out(1, init=1),
+            "empty": Out(1, init=1),
             "fault": Out(range(len(FAULTS))),
         })
 
