@@ -1,6 +1,7 @@
-"""From a unit's Verilog to a simulator program: Verilator and the C++ compiler, cached."""
+"""From generated Verilog to a simulator program: Verilator and the C++ compiler, cached."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,23 +20,30 @@ __all__ = ["RTL", "BuildError", "build_model", "rtl_sources"]
 
 RTL = Path(__file__).with_name("rtl")
 
+
 class BuildError(RuntimeError):
     """Verilator or the compiler failed: the end of what it said."""
 
 
 def rtl_sources(top: str) -> list[Path]:
-    """Return the hand-written files of one bench and the models of device primitives."""
-    return sorted(path for path in [*RTL.glob("*.sv"), *RTL.glob("*.v")]
-                  if path.stem == top or not path.stem.startswith("bench_"))
+    """Return the file of one bench, of the modules in it, and of models of device primitives."""
+    modules = {path.stem: path for path in RTL.glob("*.sv")}
+    found, waiting = set(), [modules[top]]
+    while waiting:
+        path = waiting.pop()
+        found.add(path)
+        named = set(re.findall(r"\w+", path.read_text()))
+        waiting += [modules[name] for name in named & modules.keys() if modules[name] not in found]
+    return sorted([*found, *RTL.glob("*.v")])
 
 
 def build_model(verilog: str, top: str, defines: dict[str, object], build: Path,
                 waves: bool = False) -> Path:
-    """Build the simulator of one unit in its bench.
+    """Build the simulator of generated Verilog in its bench.
 
     Parameters
     ----------
-    verilog : text of the unit.
+    verilog : text of what is simulated.
     top : module of the bench.
     defines : macros that the bench is written in terms of.
     build : folder of the simulation.

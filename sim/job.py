@@ -14,9 +14,9 @@ import threading
 import warnings
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from vitrtl.sim.build import BuildError, build_model, rtl_sources
+from vitrtl.sim.simulator import run_bench
 from vitrtl.sim.toolchain import versions
 from vitrtl.sw import vectors
 from vitrtl.sw.catalog import unit
@@ -127,11 +127,10 @@ def run_job(job: Job) -> bool:
     write_if_changed(job.folder / "job.json", json_text({
         "vectors": str(played), "timing": verilog.timing,
         "folder": str(job.folder), "seed": job.seed}))
-    results = _simulate(job, model)
+    failures = _simulate(job, model)
 
     measured_path = job.folder / "measured.json"
     measured = json.loads(measured_path.read_text()) if measured_path.is_file() else {}
-    failures = _failures(results)
     result = {"key": result_key(job, verilog), "passed": not failures, "failures": failures,
               "record": _record(job, vector_set, verilog, measured)}
     for path in job.folder.glob("*.bin"):
@@ -233,13 +232,8 @@ def _defines(module: str, spec: Spec) -> dict[str, object]:
                       "WEIGHT_WIDTH": spec.weight_format.width}
 
 
-def _simulate(job: Job, model: Path) -> Path:
-    """Run cocotb in the model, printing how many runs have been measured."""
-    from cocotb_tools.runner import get_runner
-
-    # pytest would make the runner rename its results and raise by itself.
-    for name in ("PYTEST_CURRENT_TEST", "WAVES", "GUI"):
-        os.environ.pop(name, None)
+def _simulate(job: Job, model: Path) -> list[str]:
+    """Run the bench, printing how many runs have been measured; return what failed."""
     ended = threading.Event()
 
     def watch() -> None:
@@ -254,34 +248,11 @@ def _simulate(job: Job, model: Path) -> Path:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        return get_runner("verilator").test(
-            test_module=f"vitrtl.sim.benches.{job.bench}", hdl_toplevel=job.bench,
-            hdl_toplevel_lang="verilog", build_dir=model, test_dir=job.folder, seed=job.seed,
-            plusargs=[f"+folder={job.folder}"], waves=job.waves,
-            test_filter=job.tests,
-            extra_env={"VITRTL_JOB": str(job.folder / "job.json"), "COCOTB_ANSI_OUTPUT": "0"},
-            results_xml=str(job.folder / "results.xml"), log_file=job.folder / "log.txt")
-    except RuntimeError as error:
-        raise BuildError(f"the simulation ended early ({error}); see {job.folder / 'log.txt'}"
-                         ) from None
+        return run_bench(job.bench, model, job.folder, seed=job.seed, waves=job.waves,
+                         tests=job.tests)
     finally:
         ended.set()
         watcher.join()
-
-
-def _failures(results: Path) -> list[str]:
-    """Return test name and message of every failed test."""
-    if not results.is_file():
-        raise BuildError(f"the simulation left no results; see {results.with_name('log.txt')}")
-    failures, tests = [], 0
-    for case in ElementTree.parse(results).getroot().iter("testcase"):
-        tests += 1
-        for trouble in [*case.findall("failure"), *case.findall("error")]:
-            said = (trouble.get("message") or trouble.text or "").strip().partition("\n")[0]
-            failures.append(f"{case.get('name')}: {said or 'no message'}")
-    if not tests:
-        raise BuildError(f"the simulation ran no test; see {results.with_name('log.txt')}")
-    return failures
 
 
 def _record(job: Job, vector_set: vectors.VectorSet, verilog: Verilog,

@@ -1,0 +1,62 @@
+"""One run of a bench's cocotb tests in a built simulator."""
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+from vitrtl.sim.build import BuildError
+
+__all__ = ["run_bench"]
+
+
+def run_bench(bench: str, model: Path, folder: Path, *, seed: int = 1, waves: bool = False,
+              tests: str | None = None) -> list[str]:
+    """Run a bench; return test name and message of every failed test.
+
+    Parameters
+    ----------
+    bench : name of its top module and of its tests in `vitrtl.sim.benches`.
+    model : folder that `build_model` returned.
+    folder : where it works; holds `job.json` for the tests, and `log.txt` and results after.
+    seed : of cocotb's random numbers.
+    waves : leave a waveform of the whole run, `dump.vcd`.
+    tests : regular expression of the tests to run; None runs all.
+
+    Raises
+    ------
+    BuildError
+        If the simulation ended early or ran no test.
+    """
+    from cocotb_tools.runner import get_runner
+
+    # pytest would make the runner rename its results and raise by itself.
+    hidden = {name: os.environ.pop(name) for name in ("PYTEST_CURRENT_TEST", "WAVES", "GUI")
+              if name in os.environ}
+    folder = Path(folder).resolve()
+    try:
+        results = get_runner("verilator").test(
+            test_module=f"vitrtl.sim.benches.{bench}", hdl_toplevel=bench,
+            hdl_toplevel_lang="verilog", build_dir=model, test_dir=folder, seed=seed,
+            plusargs=[f"+folder={folder}"], waves=waves, test_filter=tests,
+            extra_env={"VITRTL_JOB": str(folder / "job.json"), "COCOTB_ANSI_OUTPUT": "0"},
+            results_xml=str(folder / "results.xml"), log_file=folder / "log.txt")
+    except RuntimeError as error:
+        raise BuildError(f"the simulation ended early ({error}); see {folder / 'log.txt'}"
+                         ) from None
+    finally:
+        os.environ.update(hidden)
+    return _failures(results)
+
+
+def _failures(results: Path) -> list[str]:
+    if not results.is_file():
+        raise BuildError(f"the simulation left no results; see {results.with_name('log.txt')}")
+    failures, tests = [], 0
+    for case in ElementTree.parse(results).getroot().iter("testcase"):
+        tests += 1
+        for trouble in [*case.findall("failure"), *case.findall("error")]:
+            said = (trouble.get("message") or trouble.text or "").strip().partition("\n")[0]
+            failures.append(f"{case.get('name')}: {said or 'no message'}")
+    if not tests:
+        raise BuildError(f"the simulation ran no test; see {results.with_name('log.txt')}")
+    return failures
