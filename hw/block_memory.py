@@ -20,10 +20,15 @@ class BlockMemory(wiring.Component):
     No unit reads a word in the cycle that writes it, so synthesis is told not to spend gates on
     what such a read would give.
 
+    A shallow memory can do without a block, in the device's distributed memory. That answers
+    within the cycle, so there the address waits in a register, and no word may be written from
+    the cycle that reads it until it is in the output register.
+
     Parameters
     ----------
     width : bits of a word.
     depth : words.
+    distributed : not in a block.
 
     Members
     -------
@@ -38,8 +43,8 @@ class BlockMemory(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self, width: int, depth: int) -> None:
-        self.width, self.depth = width, depth
+    def __init__(self, width: int, depth: int, *, distributed: bool = False) -> None:
+        self.width, self.depth, self.distributed = width, depth, distributed
         super().__init__({
             "w_en": In(1), "w_addr": In(range(depth)), "w_data": In(width),
             "r_en": In(1), "r_addr": In(range(depth)),
@@ -48,6 +53,9 @@ class BlockMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        if self.distributed:
+            self._distributed(m)
+            return m
         if getattr(platform, "name", None) == "ecp5" and self.depth <= BLOCK_DEPTH:
             for start in range(0, self.width, BLOCK_WIDTH):
                 part = slice(start, min(start + BLOCK_WIDTH, self.width))
@@ -67,6 +75,18 @@ class BlockMemory(wiring.Component):
         with m.If(self.o_en):
             m.d.sync += self.o_data.eq(read.data)
         return m
+
+    def _distributed(self, m: Module) -> None:
+        """Read at the address of the cycle before."""
+        m.submodules.store = store = memory.Memory(
+            shape=self.width, depth=self.depth, init=(), attrs={"ram_style": "distributed"})
+        write, read = store.write_port(), store.read_port(domain="comb")
+        m.d.comb += [
+            write.en.eq(self.w_en), write.addr.eq(self.w_addr), write.data.eq(self.w_data)]
+        with m.If(self.r_en):
+            m.d.sync += read.addr.eq(self.r_addr)
+        with m.If(self.o_en):
+            m.d.sync += self.o_data.eq(read.data)
 
     def _dp16kd(self, data: Value, word: list[Signal]) -> Instance:
         """Instance a block of 1024 words of 18 bits: port A writes, port B reads."""

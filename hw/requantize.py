@@ -8,8 +8,9 @@ from vitrtl.hw.config import ConfigBank
 from vitrtl.hw.elementwise import Elementwise
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.stream import shape_of
+from vitrtl.sw.golden.requantize import RequantizeSpec
 
-__all__ = ["GATES", "Requantize"]
+__all__ = ["GATES", "Requantize", "requantized"]
 
 
 class Requantize(Elementwise):
@@ -42,35 +43,46 @@ class Requantize(Elementwise):
             m.d.comb += [store.r_addr.eq(place), store.r_en.eq(pipe.advance),
                          store.o_en.eq(pipe.advance)]
 
-        def lane(index: int, x: Value) -> Value:
-            # Stages 1 and 2: constants out of the memory.
-            bias_reg, factor_reg = bias[index].o_data.as_signed(), factor[index].o_data
-            x_reg = pipe.reg(x, 2)
+        return lambda index, x: requantized(pipe, spec, x, bias[index].o_data.as_signed(),
+                                            factor[index].o_data)
 
-            # Stages 3 to 5: the adder feeds the multiplier's input registers.
-            biased = Signal(shape_of(spec.biased_format))
-            m.d.comb += biased.eq(x_reg + bias_reg)
-            multiplier = factor_reg[spec.code_width:].as_signed()
-            product = pipe.multiply_wide(multiplier, biased)
-            code = pipe.reg(factor_reg[:spec.code_width], 3)
 
-            # Stage 6: one of the shifts on offer, down to one bit below the result's last. What
-            # does not fit is clamped to where rounding still ends at the same end of the range.
-            kept = spec.out_width + 1
-            sign = product[-1]
-            bodies = Array(_bits(product, shift - 1, kept - 1) for shift in spec.shifts)
-            overflow = Array(_overflows(product, shift + kept - 2) for shift in spec.shifts)
-            body = Mux(overflow[code], (~sign).replicate(kept - 1), bodies[code])
-            shifted = pipe.reg(Cat(body, sign))
+def requantized(pipe: Pipeline, spec: RequantizeSpec, x: Value, bias_reg: Value,
+                factor_reg: Value) -> Value:
+    """Return one lane's result, `Requantize.STAGES` after its element.
 
-            # Stage 7: round on the bit below; only the largest value can overflow by it.
-            rounded = Signal(shape_of(spec.out_format))
-            largest = Const((1 << spec.out_width) - 1, kept)
-            m.d.comb += rounded.eq(Mux(shifted == largest, spec.out_format.hi,
-                                       shifted[1:].as_signed() + shifted[0]))
-            return pipe.reg(rounded)
+    Parameters
+    ----------
+    x : element.
+    bias_reg, factor_reg : its constants, two stages later, as a block memory gives them.
+    """
+    m = pipe.m
 
-        return lane
+    # Stages 1 and 2: constants out of the memory.
+    x_reg = pipe.reg(x, 2)
+
+    # Stages 3 to 5: the adder feeds the multiplier's input registers.
+    biased = Signal(shape_of(spec.biased_format))
+    m.d.comb += biased.eq(x_reg + bias_reg)
+    multiplier = factor_reg[spec.code_width:].as_signed()
+    product = pipe.multiply_wide(multiplier, biased)
+    code = pipe.reg(factor_reg[:spec.code_width], 3)
+
+    # Stage 6: one of the shifts on offer, down to one bit below the result's last. What does not
+    # fit is clamped to where rounding still ends at the same end of the range.
+    kept = spec.out_width + 1
+    sign = product[-1]
+    bodies = Array(_bits(product, shift - 1, kept - 1) for shift in spec.shifts)
+    overflow = Array(_overflows(product, shift + kept - 2) for shift in spec.shifts)
+    body = Mux(overflow[code], (~sign).replicate(kept - 1), bodies[code])
+    shifted = pipe.reg(Cat(body, sign))
+
+    # Stage 7: round on the bit below; only the largest value can overflow by it.
+    rounded = Signal(shape_of(spec.out_format))
+    largest = Const((1 << spec.out_width) - 1, kept)
+    m.d.comb += rounded.eq(Mux(shifted == largest, spec.out_format.hi,
+                               shifted[1:].as_signed() + shifted[0]))
+    return pipe.reg(rounded)
 
 
 def _bits(value: Value, start: int, width: int) -> Value:

@@ -121,13 +121,14 @@ class RowRegister(wiring.Component):
 
 
 class RowBuffer(wiring.Component):
-    """A queue in block memory for the longest row and the start of the next.
+    """A queue in memory for the longest row and the start of the next.
 
     Parameters
     ----------
     width : bits of a beat.
     longest_beats : beats of the longest row.
     slack : beats beyond it, at least the cycles of the once-a-row work.
+    distributed : not in a block memory.
 
     Members
     -------
@@ -142,8 +143,10 @@ class RowBuffer(wiring.Component):
 
     LATENCY = 3
 
-    def __init__(self, width: int, longest_beats: int, slack: int = BUFFER_SLACK) -> None:
+    def __init__(self, width: int, longest_beats: int, slack: int = BUFFER_SLACK, *,
+                 distributed: bool = False) -> None:
         self.depth = 1 << (longest_beats + slack - 1).bit_length()
+        self.distributed = distributed
         super().__init__({
             "w_en": In(1), "w_data": In(width), "w_rdy": Out(1, init=1),
             "r_en": In(1), "r_data": Out(width), "r_rdy": Out(1),
@@ -152,7 +155,8 @@ class RowBuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = store = BlockMemory(len(self.w_data), self.depth)
+        store = BlockMemory(len(self.w_data), self.depth, distributed=self.distributed)
+        m.submodules.memory = store
 
         # The memory's own output is the first place behind it, its register the second.
         fetched = Signal()

@@ -25,6 +25,7 @@ class SystolicArray(wiring.Component):
     -------
     load : write one beat of the next tile.
     load_index : which of its rows, or of its columns if `transposed`.
+    transposed : beats of the next tile are its columns; may change from beat to beat.
     weights : that row or column.
     swap : the activations of this cycle are the first to meet the next tile.
     activations : one per row.
@@ -63,6 +64,7 @@ class SystolicArray(wiring.Component):
         # Weight beats spread out from registers. The first weights to be used are not the last
         # to be written, so that this cycle is never waited for.
         weights = pipe.reg(self.weights)
+        transposed = pipe.reg(self.transposed)
         width = spec.weight_width
         by_row, by_column = Signal(spec.rows), Signal(spec.columns)
         with m.If(self.load & self.transposed):
@@ -82,7 +84,7 @@ class SystolicArray(wiring.Component):
                 weight, write = weights[column * width:(column + 1) * width], write_row[row]
                 if spec.transposable:
                     along = weights[row * width:(row + 1) * width]
-                    weight = Mux(self.transposed, along, weight)
+                    weight = Mux(transposed, along, weight)
                     write = write | write_column[column]
                 with m.If(write):
                     m.d.sync += waiting.eq(weight)
