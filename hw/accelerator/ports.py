@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from vitrtl.sw.accelerator.isa import WORD_BITS, fields_of
 from vitrtl.sw.accelerator.registers import FAULTS
-from vitrtl.sw.accelerator.spec import AcceleratorSpec
+from vitrtl.sw.accelerator.spec import CONSTANT_BEATS, AcceleratorSpec
 
-__all__ = ["COUNT_BITS", "EngineControl", "InstructionLayout", "ReadPort", "Tap", "WritePort"]
+__all__ = ["COUNT_BITS", "ConstantsPort", "EngineControl", "InstructionLayout", "ReadPort", "Tap",
+           "WritePort"]
 
 COUNT_BITS = 16
 
@@ -36,6 +37,21 @@ class WritePort(wiring.Signature):
     def __init__(self, width: int, words: int) -> None:
         super().__init__({"en": Out(1), "addr": Out(range(words)), "data": Out(width),
                           "ready": In(1)})
+
+
+class ConstantsPort(wiring.Signature):
+    """A port to write constants of the array's requantizer, seen from the writer; it never waits.
+
+    Members
+    -------
+    en : one beat of a group is written.
+    group, beat : which.
+    data : the constants of its channels, 64 bits each: bias below, factor from bit 32 on.
+    """
+
+    def __init__(self, spec: AcceleratorSpec) -> None:
+        super().__init__({"en": Out(1), "group": Out(range(spec.constant_groups)),
+                          "beat": Out(range(CONSTANT_BEATS)), "data": Out(8 * spec.bus_bytes)})
 
 
 class InstructionLayout(data.StructLayout):
