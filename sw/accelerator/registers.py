@@ -12,7 +12,8 @@ from vitrtl.sw.accelerator.spec import AcceleratorSpec
 from vitrtl.sw.markdown import table
 
 __all__ = ["ADDRESS_BITS", "CONTROL_ENGINE", "FAULTS", "REGISTERS", "VERSION", "Field",
-           "Register", "Registers", "RunFault", "c_header", "markdown", "reset_values"]
+           "Register", "Registers", "RunError", "c_header", "markdown", "reset_values",
+           "spec_value"]
 
 ADDRESS_BITS = 8
 VERSION = 1
@@ -64,6 +65,7 @@ class Register:
     access : `ro`, `rw` or `wo`; what is not allowed is answered with SLVERR and has no effect.
     reset : value after reset; None where it follows from the spec.
     doc : meaning.
+    bits : that it has, lowest first; the others read as zero.
     fields : what its bits are, if it is not one number.
     """
 
@@ -72,6 +74,7 @@ class Register:
     access: str
     reset: int | None = 0
     doc: str
+    bits: int = 32
     fields: tuple[Field, ...] = ()
 
     def field(self, name: str) -> Field:
@@ -118,18 +121,19 @@ REGISTERS: Mapping[str, Register] = {register.name: register for register in (
     Register(name="timeout", address=0x28, access="rw", reset=1 << 20,
                 doc="cycles without any progress after which a run ends with fault `timeout`; "
                     "0: never"),
-    Register(name="engine_select", address=0x2C, access="rw",
+    Register(name="engine_select", address=0x2C, access="rw", bits=4,
                 doc="which engine the next two registers tell of: 0 DMA, 1 array, then the "
                     "vector engines"),
     Register(name="engine_done", address=0x30, access="ro",
                 doc="instructions that the selected engine has ended in the run, modulo 65536"),
     Register(name="engine_busy", address=0x34, access="ro",
-                doc="cycles of the run in which the selected engine was not idle"),
+                doc="cycles of the run in which the selected engine had begun an instruction and not "
+                    "ended it"),
 )}
 """By name, in the order of their addresses."""
 
 
-class RunFault(Exception):
+class RunError(Exception):
     """A run that ended early.
 
     Attributes
@@ -215,7 +219,7 @@ class Registers:
         ValueError
             If identity, version or digest differ.
         """
-        for name, wanted in (("id", MAGIC), ("version", VERSION), ("spec", _digest(spec))):
+        for name, wanted in (("id", MAGIC), ("version", VERSION), ("spec", spec_value(spec))):
             if (value := getattr(self, name)) != wanted:
                 raise ValueError(f"register {name} must be {wanted:#x}, not {value:#x}")
 
@@ -247,7 +251,7 @@ class Registers:
 
         Raises
         ------
-        RunFault
+        RunError
             If it ended early.
         TimeoutError
             If it is not over in time.
@@ -258,10 +262,10 @@ class Registers:
                 raise TimeoutError(f"the run is not over after {seconds:g} s")
             time.sleep(pause)
         if self.fault != "none":
-            raise RunFault(self.fault, self.engine)
+            raise RunError(self.fault, self.engine)
 
     def engine_counters(self, engine: int) -> tuple[int, int]:
-        """Return the instructions that an engine has ended, and the cycles it was not idle."""
+        """Return the instructions that an engine has ended, and the cycles in which it had work."""
         self.engine_select = engine
         return self.engine_done, self.engine_busy
 
@@ -274,12 +278,12 @@ class Registers:
 
 def reset_values(spec: AcceleratorSpec) -> dict[str, int]:
     """Return what every register that can be read holds after reset."""
-    return {name: _digest(spec) if register.reset is None else register.reset
+    return {name: spec_value(spec) if register.reset is None else register.reset
             for name, register in REGISTERS.items() if register.access != "wo"}
 
 
-def _digest(spec: AcceleratorSpec) -> int:
-    """Return the digest's low half."""
+def spec_value(spec: AcceleratorSpec) -> int:
+    """Return the low half of a spec's digest, which register SPEC holds."""
     return int(spec.digest, 16) & 0xFFFF_FFFF
 
 
@@ -308,7 +312,7 @@ def c_header(spec: AcceleratorSpec) -> str:
              "#include <stdint.h>", "",
              *_define("VITRTL_ID_VALUE", MAGIC, "what ID must be"),
              *_define("VITRTL_VERSION_VALUE", VERSION, "the VERSION that this header is for"),
-             *_define("VITRTL_SPEC_VALUE", _digest(spec), "the SPEC that this header is for"),
+             *_define("VITRTL_SPEC_VALUE", spec_value(spec), "the SPEC that this header is for"),
              *_define("VITRTL_BUS_BYTES", spec.bus_bytes, "bytes of one beat of the memory bus"),
              *_define("VITRTL_ENGINES", spec.engine_count, "DMA and array included")]
     for name, register in REGISTERS.items():
@@ -340,7 +344,7 @@ static inline void vitrtl_start(volatile uint32_t *base, uint32_t program, uint3
 }
 
 /* Returns the fault that ended the last run; look at it when it is not busy. */
-static inline enum vitrtl_fault vitrtl_fault(uint32_t status)
+static inline enum vitrtl_fault vitrtl_fault_of(uint32_t status)
 {
     return (enum vitrtl_fault)((status & VITRTL_STATUS_FAULT) >> VITRTL_STATUS_FAULT_SHIFT);
 }

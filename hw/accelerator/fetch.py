@@ -1,0 +1,98 @@
+"""Brings a stream of words from memory ahead of its use."""
+
+from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from vitrtl.hw.accelerator.axi import ADDRESS_BITS, ReadClient
+from vitrtl.hw.accelerator.burst_splitter import BurstSplitter
+from vitrtl.sw.accelerator.isa import WORD_BITS
+
+__all__ = ["LONGEST_STREAM_BITS", "Fetch"]
+
+LONGEST_STREAM_BITS = 24
+"""Of the number of words; longer programs are refused."""
+
+
+class Fetch(wiring.Component):
+    """Reads words that follow each other in memory, as far ahead as it has room.
+
+    Room is set aside before a burst is asked for, so that beats never wait.
+
+    Parameters
+    ----------
+    bus_bytes : of a beat.
+    longest : beats of the longest burst.
+    bursts : longest bursts that it has room for.
+
+    Members
+    -------
+    start : `addr` and `count` are taken; only once after a reset.
+    addr : byte address of the first word, a multiple of a beat.
+    count : words, possibly none.
+    read : the memory.
+    words : the words.
+    ended : the last one was taken.
+
+    Latency
+    -------
+    Two cycles from `start` to the first burst, one from a beat to its first word.
+    """
+
+    def __init__(self, bus_bytes: int, longest: int = 16, bursts: int = 2) -> None:
+        self.bus_bytes, self.longest, self.bursts = bus_bytes, longest, bursts
+        super().__init__({
+            "start": In(1), "addr": In(ADDRESS_BITS), "count": In(LONGEST_STREAM_BITS),
+            "read": Out(ReadClient(bus_bytes)),
+            "words": Out(stream.Signature(unsigned(WORD_BITS))),
+            "ended": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        per_beat = 8 * self.bus_bytes // WORD_BITS
+        index_bits = (per_beat - 1).bit_length()
+        splitter = BurstSplitter(self.bus_bytes, LONGEST_STREAM_BITS, self.longest)
+        m.submodules.splitter = splitter
+        depth = self.longest * self.bursts
+        m.submodules.beats = beats = SyncFIFO(width=8 * self.bus_bytes, depth=depth)
+
+        started = Signal()
+        left = Signal(LONGEST_STREAM_BITS)
+        index = Signal(index_bits)
+        with m.If(self.start):
+            m.d.sync += [started.eq(1), left.eq(self.count)]
+        m.d.comb += [
+            self.ended.eq(started & (left == 0)),
+            splitter.i.valid.eq(self.start & (self.count != 0)),
+            splitter.i.payload.addr.eq(self.addr),
+            splitter.i.payload.beats.eq((self.count + (per_beat - 1)) >> index_bits),
+        ]
+
+        # Room for the longest burst stands for that of every burst.
+        room = Signal(range(depth + 1), init=depth)
+        has_room = Signal()
+        m.d.comb += [
+            has_room.eq(room >= self.longest),
+            self.read.ask.valid.eq(splitter.o.valid & has_room),
+            self.read.ask.payload.eq(splitter.o.payload),
+            splitter.o.ready.eq(self.read.ask.ready & has_room),
+            self.read.r.ready.eq(1),
+            beats.w_en.eq(self.read.r.valid), beats.w_data.eq(self.read.r.payload),
+        ]
+        asked = self.read.ask.valid & self.read.ask.ready
+        m.d.sync += room.eq(room + beats.r_en
+                            - Mux(asked, self.read.ask.payload.length + 1, Const(0)))
+
+        taken = self.words.valid & self.words.ready
+        m.d.comb += [
+            self.words.valid.eq(beats.r_rdy & (left != 0)),
+            self.words.payload.eq(beats.r_data.word_select(index, WORD_BITS)),
+            beats.r_en.eq(taken & ((index == per_beat - 1) | (left == 1))),
+        ]
+        with m.If(taken):
+            m.d.sync += left.eq(left - 1)
+            if index_bits:
+                m.d.sync += index.eq(index + 1)
+        return m
