@@ -30,7 +30,7 @@ class LoopJob(data.StructLayout):
     def __init__(self, address_bits: int = 20) -> None:
         super().__init__({
             "base": address_bits, "step0": 16, "step1": 16, "step2": 16,
-            "count0": 16, "count1": 12, "count2": 12,
+            "count0": 16, "count1": 16, "count2": 16,
         })
 
 

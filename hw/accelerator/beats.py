@@ -1,0 +1,138 @@
+"""Between words of a memory and beats of a stream: rows cut apart, rows put together."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from vitrtl.hw.accelerator.loops import LoopWord
+from vitrtl.hw.row import RowGate
+from vitrtl.hw.stream import Beat
+from vitrtl.sw.golden.unit import VectorSpec
+
+__all__ = ["Packer", "Serializer"]
+
+
+class Serializer(wiring.Component):
+    """Cuts the words of rows into beats.
+
+    Parameters
+    ----------
+    spec : of the unit whose beats they are.
+    size : elements of a word; a multiple of the lanes.
+    element_width : bits of an element in a word, of which the low ones are taken.
+    jobs : whose lengths can wait.
+
+    Members
+    -------
+    tail : place in its word of a row's last element, the same for all rows of a job.
+    i : words of the job's rows, i0 along a row and i1 from row to row.
+    o : beats.
+
+    Latency
+    -------
+    One cycle.
+
+    Throughput
+    ----------
+    One beat per cycle, sustained from row to row and from job to job.
+    """
+
+    def __init__(self, spec: VectorSpec, size: int, element_width: int, jobs: int = 4) -> None:
+        self.spec, self.size, self.element_width, self.jobs = spec, size, element_width, jobs
+        super().__init__({
+            "tail": In(stream.Signature(range(size))),
+            "i": In(stream.Signature(LoopWord(size * element_width))),
+            "o": Out(stream.Signature(Beat(spec.in_format, spec.lanes))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        lanes, width = self.spec.lanes, self.element_width
+        lane_bits = (lanes - 1).bit_length()
+        tails = m.submodules.tails = SyncFIFO(width=len(self.tail.payload), depth=self.jobs)
+        m.d.comb += [tails.w_en.eq(self.tail.valid), tails.w_data.eq(self.tail.payload),
+                     self.tail.ready.eq(tails.w_rdy)]
+
+        # A word is shifted out; what is known of its row comes along.
+        word = Signal(self.size * width, reset_less=True)
+        after = Signal(range(self.size // lanes))
+        final, ends_row = Signal(), Signal()
+        tail_keep = Signal(lanes)
+        taken, load = Signal(), Signal()
+        beat = self.o.payload
+        m.d.comb += [
+            taken.eq(self.o.valid & self.o.ready),
+            self.i.ready.eq((~self.o.valid | (taken & final)) & tails.r_rdy),
+            load.eq(self.i.valid & self.i.ready),
+            tails.r_en.eq(load & self.i.payload.last0 & self.i.payload.last1),
+        ]
+        with m.If(load):
+            beats_after = Mux(self.i.payload.last0, tails.r_data[lane_bits:],
+                              self.size // lanes - 1)
+            m.d.sync += [
+                self.o.valid.eq(1), word.eq(self.i.payload.data), after.eq(beats_after),
+                final.eq(beats_after == 0), ends_row.eq(self.i.payload.last0),
+                tail_keep.eq(Cat(tails.r_data[:lane_bits] >= lane for lane in range(lanes))),
+            ]
+        with m.Elif(taken):
+            m.d.sync += [self.o.valid.eq(~final), word.eq(word >> lanes * width),
+                         after.eq(after - 1), final.eq(after == 1)]
+
+        gate = RowGate(m, taken, beat.last)
+        m.d.comb += [beat.first.eq(~gate.in_row), beat.last.eq(final & ends_row)]
+        m.d.comb += [beat.data[k].eq(word[k * width:]) for k in range(lanes)]
+        if lanes > 1:
+            m.d.comb += beat.keep.eq(Mux(beat.last, tail_keep, (1 << lanes) - 1))
+        return m
+
+
+class Packer(wiring.Component):
+    """Puts beats together to words of bytes; zeros follow a row's last element.
+
+    Parameters
+    ----------
+    spec : of the unit whose results they are, of eight bits at most; a signed one is extended to
+        its byte.
+    size : elements of a word; a multiple of the lanes.
+
+    Members
+    -------
+    i : beats.
+    o : words.
+
+    Latency
+    -------
+    None from the beat that fills a word or ends its row.
+    """
+
+    def __init__(self, spec: VectorSpec, size: int) -> None:
+        self.spec, self.size = spec, size
+        super().__init__({"i": In(stream.Signature(Beat(spec.out_format, spec.lanes))),
+                          "o": Out(stream.Signature(8 * size))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec, beat = self.spec, self.i.payload
+        places = self.size // spec.lanes
+        elements = []
+        for element in beat.data:
+            extended = Signal(signed(8))
+            m.d.comb += extended.eq(element)
+            elements.append(extended)
+
+        # What is collected is zero where nothing came yet.
+        collected = Signal(8 * (self.size - spec.lanes))
+        place = Signal(range(places))
+        part = 8 * spec.lanes
+        m.d.comb += [
+            self.o.payload.eq(collected),
+            self.o.payload.word_select(place, part).eq(Cat(elements)),
+            self.o.valid.eq(self.i.valid & (beat.last | (place == places - 1))),
+            self.i.ready.eq(self.o.ready),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [collected.eq(self.o.payload), place.eq(place + 1)]
+            with m.If(self.o.valid):
+                m.d.sync += [collected.eq(0), place.eq(0)]
+        return m
