@@ -97,6 +97,10 @@ class Exp2Spec(VectorSpec):
         check_range("longest_row", self.longest_row, 1, 1024, "elements")
 
     @property
+    def depends_on_lanes(self) -> bool:
+        return self.carry
+
+    @property
     def in_format(self) -> Format:
         return Format(self.in_width, True)
 

@@ -34,6 +34,7 @@ class SoftermaxSpec(PowerScaleSpec):
     """
 
     rowwise: ClassVar[bool] = True
+    depends_on_lanes: ClassVar[bool] = True
 
     out_bits: int = 16
 

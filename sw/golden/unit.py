@@ -103,6 +103,10 @@ class VectorSpec(Spec):
     """Whether a result is the next unit's s8 operand already: `derive` takes an `out_scale`, and
     no requantizer follows. A property of the fields where one of them decides it."""
 
+    depends_on_lanes: ClassVar[bool] = False
+    """Whether results depend on how a row is cut into beats, and not only the cycles do. A
+    property of the fields where one of them decides it."""
+
     lanes: int = 1
 
     def __post_init__(self) -> None:

@@ -1,0 +1,98 @@
+"""Which vector engine runs which operation of a network, and the constants that it loads."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from vitrtl.sw.accelerator.isa import VECTOR, ConfigWord
+from vitrtl.sw.accelerator.lowering import Vector
+from vitrtl.sw.accelerator.spec import AcceleratorSpec, EngineSpec
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.golden.requantize import RequantizeSpec
+from vitrtl.sw.golden.unit import VectorSpec, config_words
+
+__all__ = ["channels_of", "configuration", "engine_of", "engine_spec", "same_results"]
+
+
+def channels_of(vector: Vector) -> int:
+    """Return how many channels of its requantizer have constants of their own."""
+    if vector.requantize is None:
+        return 1
+    constants = vector.requantize.unit_constants
+    return constants.factor.size if constants.per_channel else 1
+
+
+def engine_spec(vectors: Sequence[Vector], lanes: int) -> EngineSpec:
+    """Return the engine that runs some operations of one unit.
+
+    Parameters
+    ----------
+    vectors : with equal specs.
+    lanes : of the engine, if the unit's results do not depend on them.
+    """
+    first = vectors[0]
+    spec = first.unit.spec
+    if not spec.depends_on_lanes:
+        spec = dataclasses.replace(spec, lanes=lanes)
+    requantize = None
+    if first.requantize is not None:
+        channels = max(spec.lanes, *map(channels_of, vectors), 8)
+        requantize = dataclasses.replace(first.requantize.spec, lanes=spec.lanes,
+                                         channels=1 << (channels - 1).bit_length())
+    return EngineSpec(unit=first.unit.op, spec=spec, requantize=requantize)
+
+
+def same_results(vector: Vector, engine: EngineSpec) -> bool:
+    """Whether an engine computes an operation, bit for bit."""
+    spec, other = vector.unit.spec, engine.spec
+    if vector.unit.op != engine.unit or not _alike(spec, other, spec.depends_on_lanes):
+        return False
+    if vector.requantize is None or engine.requantize is None:
+        return vector.requantize is None and engine.requantize is None
+    given, has = vector.requantize.spec, engine.requantize
+    return (channels_of(vector) <= has.channels
+            and _alike(dataclasses.replace(given, channels=has.channels), has, False))
+
+
+def engine_of(vector: Vector, spec: AcceleratorSpec) -> int:
+    """Return the number of the engine that runs an operation.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    for i, engine in enumerate(spec.engines):
+        if same_results(vector, engine):
+            return VECTOR + i
+    names = ", ".join(engine.unit for engine in spec.engines) or "none"
+    raise UserError(f"accelerator has no engine that computes {vector.label} ({vector.unit.op}) "
+                    f"bit for bit; its engines are {names}")
+
+
+def configuration(vector: Vector, engine: EngineSpec) -> tuple[ConfigWord, ...]:
+    """Return the words that load the constants of an operation.
+
+    Constants of a whole tensor are there once for each lane of the engine's requantizer.
+    """
+    words = [(False, address, word) for address, word in
+             config_words(engine.spec, vector.unit.unit_constants)]
+    if vector.requantize is not None:
+        constants = vector.requantize.unit_constants
+        if not constants.per_channel:
+            lanes = engine.requantize.lanes
+            constants = dataclasses.replace(
+                constants, **{name: np.broadcast_to(getattr(constants, name)[:1], lanes).copy()
+                              for name in ("bias", "factor")})
+        words += [(True, address, word)
+                  for address, word in config_words(engine.requantize, constants)]
+    return tuple(ConfigWord(requantizer=requantizer, address=address, data=word)
+                 for requantizer, address, word in words)
+
+
+def _alike(one: VectorSpec | RequantizeSpec, other: VectorSpec | RequantizeSpec,
+           lanes_matter: bool) -> bool:
+    if type(one) is not type(other):
+        return False
+    return one == (other if lanes_matter else dataclasses.replace(other, lanes=one.lanes))
