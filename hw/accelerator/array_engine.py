@@ -156,16 +156,16 @@ class ArrayEngine(wiring.Component):
     def _result_queue(self, shallow: bool) -> RowBuffer:
         """Return the queue between array and requantizer.
 
-        A shallow one is as long as it takes for the requantizer never to wait for the array's
-        latency. One in block memory, which has the words, holds a pass.
+        It holds a pass, so that the requantizer works through it during the next passes; but a
+        shallow one no more than is in the array anyway, which keeps the requantizer busy.
         """
         spec = self.spec
         width = spec.matmul.out_format.width * spec.size + 1
         if not shallow:
             return RowBuffer(width, min(spec.longest_pass + 2, LONGEST_QUEUE), slack=0)
         around = self._array.latency + RowBuffer.LATENCY + 1
-        beats = -(-around // self._requantizer.phases) + 2
-        return RowBuffer(width, max(beats, 16), slack=0, distributed=True)
+        return RowBuffer(width, max(min(spec.longest_pass, around), 16), slack=0,
+                         distributed=True)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

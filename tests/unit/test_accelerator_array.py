@@ -1,6 +1,7 @@
 """The accelerator's array engine, in Amaranth's simulator against the golden model."""
 
 import dataclasses
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +17,7 @@ from vitrtl.sw.golden.matmul import matmul
 from vitrtl.sw.golden.requantize import RequantizeConstants, derive, requantize
 
 MEMORY_LATENCY = 3
+CYCLES = 20_000
 SPEC = AcceleratorSpec(longest_pass=32, bank_words=256, residual_words=256, weight_words=512,
                        constant_groups=8)
 
@@ -114,40 +116,43 @@ class Trace:
 
 
 class Playground:
-    """Runs instructions on an engine with memories that may be busy.
+    """An engine and memories around it that may be busy.
 
     Parameters
     ----------
-    memories : that the engine's ports read; they are written as it goes.
-    programs : fields of instructions.
-    busy : probability that a port is not ready.
+    spec : of the accelerator.
     """
 
-    def __init__(self, memories, programs, busy=0.0, seed=0, cycles=20_000):
-        self.memories, self.busy, self.cycles = memories, busy, cycles
-        self.dut = ArrayEngine(memories.spec)
-        self.words = [word for fields in programs
-                      for word in pack(ARRAY, {"opcode": OPCODES["multiply"], **fields})]
-        self.expected = len(programs)
-        self.rng = np.random.default_rng(seed)
-        self.trace = Trace([], [], [], [], [], [])
-
-    def run(self):
-        """Simulate until all instructions are done; return what happened."""
-        dut, memories = self.dut, self.memories
-        simulator = Simulator(dut)
+    def __init__(self, spec):
+        self.spec, self.trace = spec, None
+        self.dut = dut = ArrayEngine(spec)
+        self.simulator = simulator = Simulator(dut)
         simulator.add_clock(1e-6)
         simulator.add_testbench(self.program)
-        for port, store, bits in ((dut.activations, memories.scratch, 8),
-                                  (dut.weights, memories.weights, 8),
-                                  (dut.keys, memories.scratch, 8),
-                                  (dut.residual_r, memories.residual, 16)):
-            simulator.add_testbench(self.reader(port, store, bits), background=True)
-        for port, store, bits in ((dut.w, memories.scratch, 8),
-                                  (dut.residual_w, memories.residual, 16)):
-            simulator.add_testbench(self.writer(port, store, bits), background=True)
+        for port, memory, bits in ((dut.activations, "scratch", 8), (dut.weights, "weights", 8),
+                                   (dut.keys, "scratch", 8), (dut.residual_r, "residual", 16)):
+            simulator.add_testbench(self.reader(port, memory, bits), background=True)
+        for port, memory, bits in ((dut.w, "scratch", 8), (dut.residual_w, "residual", 16)):
+            simulator.add_testbench(self.writer(port, memory, bits), background=True)
         simulator.add_testbench(self.watch)
-        simulator.run()
+
+    def run(self, memories, programs, busy=0.0, seed=0):
+        """Simulate until all instructions are done or one is at fault; return what happened.
+
+        Parameters
+        ----------
+        memories : that the engine's ports read and write.
+        programs : fields of instructions.
+        busy : probability that a port is not ready.
+        """
+        self.memories, self.busy, self.expected = memories, busy, len(programs)
+        self.words = [word for fields in programs
+                      for word in pack(ARRAY, {"opcode": OPCODES["multiply"], **fields})]
+        self.rng = np.random.default_rng(seed)
+        if self.trace:
+            self.simulator.reset()
+        self.trace = Trace([], [], [], [], [], [])
+        self.simulator.run()
         return self.trace
 
     def ready(self):
@@ -166,8 +171,9 @@ class Playground:
             await ctx.tick().until(dut.control.words.ready)
         ctx.set(dut.control.words.valid, 0)
 
-    def reader(self, port, store, bits):
+    def reader(self, port, memory, bits):
         async def serve(ctx):
+            store = getattr(self.memories, memory)
             ctx.set(port.ready, self.ready())
             coming = [None] * (MEMORY_LATENCY - 1)
             async for *_, enabled, address, ready in ctx.tick().sample(
@@ -179,8 +185,9 @@ class Playground:
                 ctx.set(port.ready, self.ready())
         return serve
 
-    def writer(self, port, store, bits):
+    def writer(self, port, memory, bits):
         async def serve(ctx):
+            store = getattr(self.memories, memory)
             ctx.set(port.ready, self.ready())
             waiting = None
             async for *_, enabled, address, word, ready in ctx.tick().sample(
@@ -195,7 +202,7 @@ class Playground:
     async def watch(self, ctx):
         dut, trace = self.dut, self.trace
         control, tap, size = dut.control, dut.tap, self.memories.spec.size
-        for cycle in range(self.cycles):
+        for cycle in range(CYCLES):
             _, _, beat, issued, done, fault, *tapped = await ctx.tick().sample(
                 dut.beat, control.issued, control.done, control.fault,
                 tap.valid, tap.residual, tap.addr, tap.data)
@@ -215,6 +222,9 @@ class Playground:
         trace.idle = bool(ctx.get(control.idle))
 
 
+playground = functools.cache(Playground)
+
+
 def instruction(size, rows, k_tiles, n_tiles, mode="narrow", **fields):
     """Return the fields of a multiplication of matrices that are stored one after the other."""
     return {"rows": rows, "k_tiles": k_tiles, "n_tiles": n_tiles, "mode": MODES[mode],
@@ -228,20 +238,18 @@ def check(spec, programs, busy=0.0, seed=0, expected=None):
 
     Return the trace and the engine.
     """
-    rng = np.random.default_rng(seed)
-    playground = Playground(Memories(spec, rng), programs, busy, seed)
-    golden = Memories(spec, np.random.default_rng(seed))
+    memories, golden = (Memories(spec, np.random.default_rng(seed)) for _ in range(2))
     writes = [word for fields in expected or programs
               for word in golden.execute(fields)]
-    trace = playground.run()
+    trace = playground(spec).run(memories, programs, busy, seed)
     assert trace.writes == writes
-    np.testing.assert_array_equal(playground.memories.scratch, golden.scratch)
-    np.testing.assert_array_equal(playground.memories.residual, golden.residual)
+    np.testing.assert_array_equal(memories.scratch, golden.scratch)
+    np.testing.assert_array_equal(memories.residual, golden.residual)
     assert not trace.faults
     assert len(trace.done) == len(trace.issued) == len(programs)
     assert len(trace.beats) == sum(f["rows"] * f["k_tiles"] * f["n_tiles"] for f in programs)
     assert trace.idle
-    return trace, playground.dut
+    return trace, playground(spec).dut
 
 
 @pytest.mark.parametrize(("rows", "k_tiles", "n_tiles", "mode"), [
@@ -340,9 +348,9 @@ def test_a_long_last_pass_is_held_up_only_by_the_requantizer():
     {"opcode": OPCODES["load"]},
 ])
 def test_an_instruction_that_cannot_be_done_is_a_fault(fields):
-    playground = Playground(Memories(SPEC, np.random.default_rng(0)),
-                            [instruction(8, 1, 1, 1), instruction(8, 1, 1, 1) | fields])
-    trace = playground.run()
+    memories = Memories(SPEC, np.random.default_rng(0))
+    trace = playground(SPEC).run(memories, [instruction(8, 1, 1, 1),
+                                            instruction(8, 1, 1, 1) | fields])
     assert trace.faults == [FAULTS["bad program"]]
     assert len(trace.writes) == len(trace.done) == 1
     assert not trace.idle
