@@ -1,22 +1,32 @@
-"""One run of a bench's cocotb tests in a built simulator."""
+"""One run of a bench's cocotb tests in a built simulator.
 
+Run as `-m vitrtl.sim.simulator BENCH MODULE MODEL FOLDER`, it is a process of its own, which can be
+ended at any time; what failed is in `failures.json` then.
+"""
+
+import json
 import os
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 from vitrtl.sim.build import BuildError
+from vitrtl.sw.files import write_if_changed
 
-__all__ = ["run_bench"]
+__all__ = ["FAILURES", "main", "run_bench"]
+
+FAILURES = "failures.json"
+"""What a process leaves: a list of lines."""
 
 
-def run_bench(bench: str, model: Path, folder: Path, *, seed: int = 1, waves: bool = False,
-              tests: str | None = None) -> list[str]:
+def run_bench(bench: str, model: Path, folder: Path, *, module: str | None = None, seed: int = 1,
+              waves: bool = False, tests: str | None = None) -> list[str]:
     """Run a bench; return test name and message of every failed test.
 
     Parameters
     ----------
-    bench : name of its top module and of its tests in `vitrtl.sim.benches`.
-    model : folder that `build_model` returned.
+    bench : name of its top module.
+    module : of its tests in `vitrtl.sim.benches`; of the same name if not given.
     folder : where it works; holds `job.json` for the tests, and `log.txt` and results after.
     seed : of cocotb's random numbers.
     waves : leave a waveform of the whole run, `dump.vcd`.
@@ -35,7 +45,7 @@ def run_bench(bench: str, model: Path, folder: Path, *, seed: int = 1, waves: bo
     folder = Path(folder).resolve()
     try:
         results = get_runner("verilator").test(
-            test_module=f"vitrtl.sim.benches.{bench}", hdl_toplevel=bench,
+            test_module=f"vitrtl.sim.benches.{module or bench}", hdl_toplevel=bench,
             hdl_toplevel_lang="verilog", build_dir=model, test_dir=folder, seed=seed,
             plusargs=[f"+folder={folder}"], waves=waves, test_filter=tests,
             extra_env={"VITRTL_JOB": str(folder / "job.json"), "COCOTB_ANSI_OUTPUT": "0"},
@@ -46,6 +56,17 @@ def run_bench(bench: str, model: Path, folder: Path, *, seed: int = 1, waves: bo
     finally:
         os.environ.update(hidden)
     return _failures(results)
+
+
+def main(argv: list[str]) -> int:
+    """Run a bench; returns 0 if every test passed."""
+    bench, module, model, folder = argv
+    try:
+        failures = run_bench(bench, Path(model), Path(folder), module=module)
+    except BuildError as error:
+        failures = [str(error)]
+    write_if_changed(Path(folder) / FAILURES, json.dumps(failures))
+    return 1 if failures else 0
 
 
 def _failures(results: Path) -> list[str]:
@@ -60,3 +81,7 @@ def _failures(results: Path) -> list[str]:
     if not tests:
         raise BuildError(f"the simulation ran no test; see {results.with_name('log.txt')}")
     return failures
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

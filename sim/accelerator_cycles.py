@@ -1,0 +1,141 @@
+"""Where the cycles of a run go: layer by layer, as predicted and as simulated."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from vitrtl.sim.accelerator_records import Records
+from vitrtl.sw.accelerator.program import Program
+from vitrtl.sw.accelerator.spec import ARRAY
+
+__all__ = ["END", "LayerCycles", "Spans", "Usage", "layer_cycles", "merged", "predicted_spans",
+           "simulated_spans", "usage"]
+
+END = "results to memory"
+"""Name of what follows the array's last result."""
+
+BLOCK = re.compile(r"\.(\d+)\.")
+
+Spans = tuple[np.ndarray, ...]
+"""For each engine, first and last cycle of every instruction, (instructions, 2)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCycles:
+    """A multiplication's part of a run.
+
+    The array ends one instruction after the other, so the time between two ends belongs to the
+    later one, with all that it waited for: the parts of all layers add up to the run.
+
+    Parameters
+    ----------
+    name : of the layer, or `END`.
+    macs : useful multiplications.
+    predicted, simulated : cycles.
+    """
+
+    name: str
+    macs: int
+    predicted: int
+    simulated: int
+
+    @property
+    def difference(self) -> float:
+        """Simulated minus predicted, as a share of the simulated cycles."""
+        return (self.simulated - self.predicted) / max(1, self.simulated)
+
+    def utilization(self, size: int) -> float:
+        """Return useful multiplications per multiplier and cycle."""
+        return self.macs / max(1, self.simulated) / size**2
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How a run used the accelerator.
+
+    Parameters
+    ----------
+    cycles : of the run.
+    utilization : useful multiplications per multiplier and cycle.
+    array : share of the cycles in which the array took activations.
+    exposed : share of the cycles in which the array had nothing to do while a vector engine worked.
+    engines : share of the cycles in which each engine had an instruction, by name.
+    """
+
+    cycles: int
+    utilization: float
+    array: float
+    exposed: float
+    engines: dict[str, float]
+
+
+def predicted_spans(program: Program) -> Spans:
+    """Return the spans that the compiler states."""
+    return tuple(np.array(spans, np.int64).reshape(-1, 2) for spans in program.predicted)
+
+
+def simulated_spans(records: Records) -> Spans:
+    """Return the spans of a run that ended well."""
+    return tuple(np.stack([issued, done], axis=1)
+                 for issued, done in zip(records.issued, records.done, strict=True))
+
+
+def layer_cycles(program: Program, predicted: Spans, simulated: Spans, cycles: int,
+                 predicted_cycles: int) -> list[LayerCycles]:
+    """Return the parts of all layers, in the order in which they begin.
+
+    Parameters
+    ----------
+    cycles, predicted_cycles : of the whole run.
+    """
+    steps = program.steps[ARRAY]
+    names = [step.label.split()[0] for step in steps]
+    shares = [np.diff(spans[ARRAY][:, 1], prepend=0) for spans in (predicted, simulated)]
+    found = []
+    for name in dict.fromkeys(names):
+        mine = np.array([other == name for other in names])
+        found.append(LayerCycles(
+            name=name, macs=sum(step.macs for step, own in zip(steps, mine, strict=True) if own),
+            predicted=int(shares[0][mine].sum()), simulated=int(shares[1][mine].sum())))
+    return [*found, LayerCycles(name=END, macs=0, predicted=predicted_cycles - shares[0].sum(),
+                                simulated=cycles - shares[1].sum())]
+
+
+def merged(layers: Sequence[LayerCycles]) -> list[LayerCycles]:
+    """Return the layers with those of all blocks taken together."""
+    found: dict[str, LayerCycles] = {}
+    for layer in layers:
+        name = BLOCK.sub(".*.", layer.name)
+        before = found.get(name, LayerCycles(name=name, macs=0, predicted=0, simulated=0))
+        found[name] = LayerCycles(name=name, macs=before.macs + layer.macs,
+                                  predicted=before.predicted + layer.predicted,
+                                  simulated=before.simulated + layer.simulated)
+    return list(found.values())
+
+
+def usage(program: Program, simulated: Spans, cycles: int, beats: int) -> Usage:
+    """Return how a run used the accelerator.
+
+    Parameters
+    ----------
+    cycles, beats : of the run, from its registers.
+    """
+    spec = program.spec
+    busy = np.stack([_busy(spans, cycles) for spans in simulated])
+    macs = sum(step.macs for steps in program.steps for step in steps)
+    exposed = busy[ARRAY + 1:].any(axis=0) & ~busy[ARRAY]
+    return Usage(cycles=cycles, utilization=macs / cycles / spec.size**2, array=beats / cycles,
+                 exposed=float(exposed.mean()),
+                 engines={f"{i} {spec.engine_name(i)}": float(row.mean())
+                          for i, row in enumerate(busy)})
+
+
+def _busy(spans: np.ndarray, cycles: int) -> np.ndarray:
+    """Return for every cycle whether an instruction is at work."""
+    change = np.zeros(cycles + 2, np.int64)
+    inside = np.minimum(spans, cycles)
+    np.add.at(change, inside[:, 0], 1)
+    np.add.at(change, inside[:, 1] + 1, -1)
+    return np.cumsum(change)[:cycles] > 0

@@ -1,0 +1,156 @@
+"""Images through the accelerator's gates, everything compared with the golden network."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrtl.sim.accelerator_build import accelerator_model, accelerator_verilog
+from vitrtl.sim.accelerator_compare import Comparison, compare, golden_values, stored_nodes
+from vitrtl.sim.accelerator_job import Memory, Run, RunResult
+from vitrtl.sim.accelerator_processes import simulate
+from vitrtl.sim.accelerator_records import Records, read_records
+from vitrtl.sw.accelerator.program import Program, pack_image, unpack_logits
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.network import IntegerNetwork
+
+__all__ = ["Bus", "Gates", "ImageResult"]
+
+WHOLE = 256
+"""Bandwidth of the memory is given in this part of a beat."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Bus:
+    """How the memory answers.
+
+    Parameters
+    ----------
+    latency : cycles by which it answers later than it could.
+    bandwidth : bytes that it reads or writes in a cycle; as many as the bus has if None.
+    """
+
+    latency: int = 0
+    bandwidth: int | None = None
+
+    def settings(self, bus_bytes: int) -> dict[str, int]:
+        """Return what the bench calls them.
+
+        Raises
+        ------
+        UserError
+            If the bus is too narrow.
+        """
+        bandwidth = bus_bytes if self.bandwidth is None else self.bandwidth
+        if not 1 <= bandwidth <= bus_bytes:
+            raise UserError(f"bandwidth must be 1..{bus_bytes} bytes a cycle, the width of the "
+                            f"memory bus, not {bandwidth}")
+        if not 0 <= self.latency <= 100_000:
+            raise UserError(f"latency must be 0..100000 cycles, not {self.latency}")
+        return {"latency": self.latency, "bandwidth": bandwidth * WHOLE // bus_bytes}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ImageResult:
+    """One image.
+
+    Parameters
+    ----------
+    image : position among the images.
+    bus : how the memory answered.
+    result : what the registers said.
+    logits, golden_logits : both.
+    comparison : of everything that was recorded; None if the run did not end well and nothing
+        was.
+    records : what was recorded.
+    """
+
+    image: int
+    bus: Bus
+    result: RunResult
+    logits: np.ndarray
+    golden_logits: np.ndarray
+    comparison: Comparison
+    records: Records
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong, a line each."""
+        own = (self.result.trouble,) if self.result.trouble else ()
+        return own + self.comparison.troubles
+
+
+class Gates:
+    """A program on the gates of its accelerator.
+
+    Parameters
+    ----------
+    network, program : the program must be of the network.
+    device : `generic` or `ecp5`.
+    build : folder of all simulations.
+    """
+
+    def __init__(self, network: IntegerNetwork, program: Program, device: str,
+                 build: Path) -> None:
+        self.network, self.program = network, program
+        self._build = build
+        self._folder = build / "accelerator" / f"{network.digest}.{program.spec.digest}.{device}"
+        self.verilog = accelerator_verilog(program.spec, device, build)
+        self._formats = {name: value.format for name, value in network.values.items()}
+
+    def build(self, images: int, waves: bool = False) -> Path:
+        """Build the simulator; return its folder."""
+        return accelerator_model(self.verilog, self.program.spec, self._memory_bytes(images),
+                                 self._build, waves)
+
+    def run(self, images: np.ndarray, buses: Sequence[Bus] = (Bus(),), *, processes: int = 2,
+            progress: Callable[[int], None] = lambda cycles: None,
+            waves: tuple[int, int] | None = None, waveform: Path | None = None,
+            **settings: Any) -> Iterator[ImageResult]:
+        """Yield what became of every image under every bus, as they end.
+
+        Parameters
+        ----------
+        images : pixels, (images, channels, height, width).
+        buses : how the memory answers.
+        processes : simulators side by side.
+        progress : called with the cycles that have been simulated.
+        waves : first cycle and the one after the last to be kept as a waveform.
+        waveform : where it goes.
+        settings : of `vitrtl.sim.accelerator_job.Run` for all runs.
+        """
+        program, spec = self.program, self.program.spec
+        model = self.build(len(images), waves is not None)
+        memory = Memory()
+        base = memory.add(program.memory)
+        places = [(memory.add(pack_image(program, image)),
+                   memory.add(bytes(program.output_bytes))) for image in images]
+        runs = [Run(number=i * len(images) + j, program=base, image=place, output=output,
+                    output_bytes=program.output_bytes, waves=waves or (0, 0),
+                    **bus.settings(spec.bus_bytes), **settings)
+                for i, bus in enumerate(buses) for j, (place, output) in enumerate(places)]
+        nodes = stored_nodes(program)
+        golden: dict[int, dict[str, np.ndarray]] = {}
+        left = {j: len(buses) for j in range(len(images))}
+        for run, result, folder in simulate(model, spec, memory, runs, self._folder, processes,
+                                            progress):
+            i, j = divmod(run.number, len(images))
+            if j not in golden:
+                golden[j] = golden_values(self.network, images[j], nodes | {self.network.output})
+            expected = golden[j][self.network.output].ravel().astype(np.int64)
+            logits = unpack_logits(program, (folder / f"dump_{run.number}.bin").read_bytes())
+            records = read_records(folder, run.number, spec)
+            yield ImageResult(
+                image=j, bus=buses[i], result=result, logits=logits, golden_logits=expected,
+                comparison=compare(program, records, {n: golden[j][n] for n in nodes},
+                                   self._formats, logits, expected),
+                records=records)
+            left[j] -= 1
+            if not left[j]:
+                del golden[j]
+
+    def _memory_bytes(self, images: int) -> int:
+        program = self.program
+        return len(program.memory) + images * (program.image_bytes + program.output_bytes + 128)
