@@ -215,11 +215,11 @@ class Storer(wiring.Component):
 
         # Beats of the burst that are not on their way yet.
         left = Signal(range(LONGEST_BURST + 1))
-        half = Signal()
-        sent = Signal()
+        half, sent = Signal(), Signal()
+        word = reader.o.payload.data
         m.d.comb += [
             out.i.valid.eq(reader.o.valid & (left != 0)),
-            out.i.payload.data.eq(reader.o.payload.data.word_select(half, 8 * bus_bytes)),
+            out.i.payload.data.eq(Mux(half, word[8 * bus_bytes:], word[:8 * bus_bytes])),
             out.i.payload.last.eq(left == 1),
             sent.eq(out.i.valid & out.i.ready),
             reader.o.ready.eq(sent & (half | ~is_residual)),
@@ -361,10 +361,10 @@ class DmaEngine(wiring.Component):
         is_store, bad = Signal(), Signal()
         bases = Array([self.program, self.image, self.output, Const(0, ADDRESS_BITS)])
         m.d.comb += [loader.i.payload.eq(now), stores.w_data.eq(now)]
-        with m.FSM():
+        with m.FSM() as steps:
+            m.d.comb += control.idle.eq(steps.ongoing("take") & ~order.r_rdy)
             with m.State("take"):
-                m.d.comb += [issue.o.ready.eq(1), control.issued.eq(issue.o.valid),
-                             control.idle.eq(~order.r_rdy)]
+                m.d.comb += [issue.o.ready.eq(1), control.issued.eq(issue.o.valid)]
                 word = issue.o.payload
                 with m.If(issue.o.valid):
                     m.d.sync += [

@@ -1,6 +1,6 @@
 """Brings a stream of words from memory ahead of its use."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -60,7 +60,6 @@ class Fetch(wiring.Component):
 
         started = Signal()
         left = Signal(LONGEST_STREAM_BITS)
-        index = Signal(index_bits)
         with m.If(self.start):
             m.d.sync += [started.eq(1), left.eq(self.count)]
         m.d.comb += [
@@ -86,13 +85,17 @@ class Fetch(wiring.Component):
                             - Mux(asked, self.read.ask.payload.length + 1, Const(0)))
 
         taken = self.words.valid & self.words.ready
-        m.d.comb += [
-            self.words.valid.eq(beats.r_rdy & (left != 0)),
-            self.words.payload.eq(beats.r_data.word_select(index, WORD_BITS)),
-            beats.r_en.eq(taken & ((index == per_beat - 1) | (left == 1))),
-        ]
+        m.d.comb += self.words.valid.eq(beats.r_rdy & (left != 0))
         with m.If(taken):
             m.d.sync += left.eq(left - 1)
-            if index_bits:
-                m.d.sync += index.eq(index + 1)
+        if per_beat == 1:
+            m.d.comb += [self.words.payload.eq(beats.r_data), beats.r_en.eq(taken)]
+            return m
+        index = Signal(index_bits)
+        words = Array(beats.r_data[start:start + WORD_BITS]
+                      for start in range(0, len(beats.r_data), WORD_BITS))
+        m.d.comb += [self.words.payload.eq(words[index]),
+                     beats.r_en.eq(taken & (index.all() | (left == 1)))]
+        with m.If(taken):
+            m.d.sync += index.eq(index + 1)
         return m
