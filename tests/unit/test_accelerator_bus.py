@@ -5,8 +5,9 @@ import shutil
 import subprocess
 
 import pytest
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from vitrtl.hw.accelerator.accelerator import Accelerator
@@ -19,6 +20,7 @@ from vitrtl.hw.accelerator.read_arbiter import ReadArbiter
 from vitrtl.sw.accelerator.isa import BASES, HEADER_WORDS, MAGIC, MEMORIES, OPCODES, pack
 from vitrtl.sw.accelerator.registers import (
     CONTROL_ENGINE,
+    FAULTS,
     REGISTERS,
     Registers,
     RunError,
@@ -92,7 +94,7 @@ class AxiMemory:
 
     async def writer(self, ctx):
         axi, places, answers, beats, held = self.axi, [], [], [], (None, None)
-        readies, shown = (0, 0), False
+        readies, shown, response = (0, 0), False, 0
         while True:
             _, _, *seen = await ctx.tick().sample(
                 axi.awvalid, axi.awaddr, axi.awlen, axi.awsize, axi.awburst,
@@ -113,8 +115,10 @@ class AxiMemory:
                 (place, last), (value, wlast, strobe) = places.pop(0), beats.pop(0)
                 assert last == wlast and strobe == (1 << self.bus_bytes) - 1
                 self.data[place:place + self.bus_bytes] = value.to_bytes(self.bus_bytes, "little")
+                response = max(response, self.response(place))
                 if last:
-                    answers.append(self.response(place))
+                    answers.append(response)
+                    response = 0
             if shown and taken:
                 self.outstanding -= 1
                 shown = False
@@ -383,7 +387,350 @@ def test_the_latency_of_the_memory_is_paid_once():
     (store("scratch", "output", 2, 0, 1), "misaligned address"),
 ])
 def test_transfers_that_make_no_sense_are_faults_and_touch_nothing(transfer, fault):
-    from vitrtl.sw.accelerator.registers import FAULTS
     run = Dma(SMALL, [transfer])
     assert run.faults == {FAULTS[fault]}
     assert not run.done and not run.memory.reads and not run.writes.writes
+
+
+class Sleeper(wiring.Component):
+    """In place of the array: a multiplication takes as many cycles as it has rows."""
+
+    def __init__(self, spec):
+        self.spec = spec
+        word, wide = 8 * spec.size, 16 * spec.size
+        super().__init__({
+            "control": Out(EngineControl(spec)),
+            "activations": Out(ReadPort(word, spec.scratch_words)),
+            "weights": Out(ReadPort(word, spec.weight_words)),
+            "keys": Out(ReadPort(word, spec.scratch_words)),
+            "w": Out(WritePort(word, spec.scratch_words)),
+            "residual_r": Out(ReadPort(wide, spec.residual_words)),
+            "residual_w": Out(WritePort(wide, spec.residual_words)),
+            "constants": In(ConstantsPort(spec)), "tap": Out(Tap(spec)), "beat": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.issue = issue = Issue(self.spec, ARRAY, ["multiply"])
+        control, left = self.control, Signal(12)
+        wiring.connect(m, wiring.flipped(control.words), issue.words)
+        m.d.comb += [
+            issue.counts.eq(control.counts), issue.ended.eq(control.ended),
+            issue.o.ready.eq(left == 0), control.issued.eq(issue.o.valid & issue.o.ready),
+            control.idle.eq(left == 0), control.empty.eq(issue.empty),
+            control.done.eq(left == 1),
+            control.fault.eq(Mux(issue.bad, FAULTS["bad program"], FAULTS["none"])),
+        ]
+        with m.If(control.issued):
+            m.d.sync += left.eq(issue.o.payload.rows)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        return m
+
+
+class System:
+    """The top with memory, driven by plain reads and writes as a processor would."""
+
+    PROGRAM, IMAGE, OUTPUT = 0x1000, 0x4000, 0x8000
+
+    def __init__(self, spec=SMALL, **memory):
+        self.spec = spec
+        self.top = Accelerator(spec)
+        self.memory = AxiMemory(self.top.m_axi, spec.bus_bytes, **memory)
+        self.writes = AxiMemory(self.top.m_axi, spec.bus_bytes, **memory)
+        self.writes.data = self.memory.data
+        self.now, self.todo, self.answer = 0.0, [], None
+        m = Module()
+        m.submodules.top = self.top
+        self.reset = Signal()
+        m = ResetInserter(self.reset)(m)
+        self.simulator = Simulator(m)
+        self.simulator.add_clock(PERIOD)
+        for bench in (self.memory.reader, self.writes.writer, self.drive):
+            self.simulator.add_testbench(bench, background=True)
+        self.registers = Registers(self.read, self.write)
+
+    async def drive(self, ctx):
+        bus = self.top.s_axi
+        while True:
+            if not self.todo:
+                await ctx.tick()
+                continue
+            kind, *what = self.todo.pop()
+            if kind == "reset":
+                ctx.set(self.reset, 1)
+                await ctx.tick()
+                ctx.set(self.reset, 0)
+                self.answer = 0, 0
+            elif kind == "read":
+                ctx.set(bus.araddr, what[0])
+                ctx.set(bus.arvalid, 1)
+                await ctx.tick().until(bus.arready)
+                ctx.set(bus.arvalid, 0)
+                ctx.set(bus.rready, 1)
+                value, response = await ctx.tick().sample(bus.rdata, bus.rresp).until(bus.rvalid)
+                ctx.set(bus.rready, 0)
+                self.answer = response, value
+            else:
+                # Data first, to see that they may come in any order.
+                ctx.set(bus.wdata, what[1])
+                ctx.set(bus.wstrb, what[2])
+                ctx.set(bus.wvalid, 1)
+                await ctx.tick().until(bus.wready)
+                ctx.set(bus.wvalid, 0)
+                ctx.set(bus.awaddr, what[0])
+                ctx.set(bus.awvalid, 1)
+                await ctx.tick().until(bus.awready)
+                ctx.set(bus.awvalid, 0)
+                ctx.set(bus.bready, 1)
+                response, = await ctx.tick().sample(bus.bresp).until(bus.bvalid)
+                ctx.set(bus.bready, 0)
+                self.answer = response, 0
+
+    def run(self, cycles):
+        self.now += cycles * PERIOD
+        self.simulator.run_until(self.now)
+
+    def ask(self, *what):
+        self.todo.append(what)
+        self.answer = None
+        while self.answer is None:
+            self.run(1)
+        return self.answer
+
+    def read(self, address):
+        response, value = self.ask("read", address)
+        assert response == 0
+        return value
+
+    def write(self, address, value, strobe=15):
+        response, _ = self.ask("write", address, value, strobe)
+        assert response == 0
+
+    def put(self, *streams, magic=MAGIC, digest=None, engines=None, shift=0):
+        """Write a program whose engines run lists of instructions, or of words."""
+        engines = self.spec.engine_count if engines is None else engines
+        words = [magic | engines << 32, int(digest or self.spec.digest, 16)]
+        place, body = 8 * -(-(HEADER_WORDS + len(streams)) // 8) * 8, []
+        for engine, stream in enumerate(streams):
+            code = [word for item in stream
+                    for word in ([item] if isinstance(item, int) else pack(engine, item))]
+            words.append(place + shift | len(code) << 32)
+            code += [0] * (-len(code) % 8)
+            body += code
+            place += 8 * len(code)
+        words += [0] * (-len(words) % 8) + body
+        data = b"".join(word.to_bytes(8, "little") for word in words)
+        self.memory.data[self.PROGRAM:self.PROGRAM + len(data)] = data
+
+    def start(self):
+        self.registers.start(self.PROGRAM, self.IMAGE, self.OUTPUT)
+
+    def finish(self, cycles=3000):
+        """Return the fault and its engine."""
+        for _ in range(cycles):
+            if not self.registers.busy:
+                break
+        assert not self.registers.busy, "the run never ends"
+        assert self.memory.outstanding == 0 and self.writes.outstanding == 0
+        return self.registers.fault, self.registers.engine
+
+    def check_good_run(self):
+        """Run a program that copies the image, and see that it does."""
+        rng = random.Random(len(self.memory.reads))
+        image = rng.randbytes(80)
+        self.memory.data[self.IMAGE:self.IMAGE + 80] = image
+        self.put(COPY, SLEEP)
+        self.start()
+        assert self.finish() == ("none", 0)
+        assert self.memory.data[self.OUTPUT:self.OUTPUT + 80] == image
+        assert self.registers.done and self.registers.interrupt
+        assert self.registers.engine_counters(DMA)[0] == 2
+        assert self.registers.engine_counters(ARRAY) == (2, 30)
+
+
+SLEEP = [{"opcode": OPCODES["multiply"], "rows": rows, "wait0_engine": DMA, "wait0_count": 1}
+         for rows in (20, 10)]
+COPY = [load("scratch", "image", 0, 0, 10),
+        store("scratch", "output", 0, 0, 10, wait0_engine=ARRAY, wait0_count=2,
+              wait1_engine=DMA, wait1_count=1)]
+LONG = [{"opcode": OPCODES["multiply"], "rows": 4000}]
+
+
+@pytest.fixture(scope="module")
+def built():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vitrtl.hw.accelerator.accelerator.ArrayEngine", Sleeper)
+        system = System()
+    system.run(1)
+    return system
+
+
+@pytest.fixture
+def system(built):
+    built.ask("reset")
+    built.memory.reads.clear()
+    built.writes.writes.clear()
+    return built
+
+
+def test_registers_after_reset_are_those_of_the_map(system):
+    for name, value in reset_values(SMALL).items():
+        assert getattr(system.registers, name) == value, name
+    system.registers.check(SMALL)
+    with pytest.raises(ValueError, match="^register spec must be 0x"):
+        system.registers.check(AcceleratorSpec())
+
+
+def test_registers_keep_what_is_written_byte_by_byte_and_refuse_the_rest(system):
+    for i, (name, register) in enumerate(REGISTERS.items()):
+        if register.access != "rw":
+            continue
+        value = 0x8421_7BDE + i
+        setattr(system.registers, name, value)
+        assert getattr(system.registers, name) == value & (1 << register.bits) - 1
+        system.write(register.address, 0x1111_1111, strobe=0b0010)
+        assert getattr(system.registers, name) == (
+            (value & 0xFFFF_00FF | 0x1100) & (1 << register.bits) - 1)
+    assert system.ask("write", REGISTERS["status"].address, 1, 15)[0] == 2
+    assert system.ask("read", REGISTERS["control"].address)[0] == 2
+    assert system.ask("read", 0x80)[0] == system.ask("write", 0x80, 0, 15)[0] == 2
+    with pytest.raises(AttributeError, match="^the accelerator has no register 'status' that can "
+                                             "be written$"):
+        system.registers.status = 1
+    with pytest.raises(AttributeError, match="^the accelerator has no register 'control' that "
+                                             "can be read$"):
+        _ = system.registers.control
+
+
+def test_runs_follow_each_other_and_counters_tell_of_the_last(system):
+    system.check_good_run()
+    cycles = system.registers.cycles
+    assert 60 < cycles < 1500 and system.registers.beats == 0
+    system.registers.clear()
+    assert not system.registers.interrupt and system.registers.done
+    system.check_good_run()
+
+
+def test_a_start_while_busy_is_ignored_and_flagged(system):
+    system.put([], [SLEEP[0] | {"wait0_count": 0, "rows": 100}])
+    system.start()
+    # The addresses of the next run may be written meanwhile.
+    system.registers.program = 1
+    system.registers.start(1, 2, 3)
+    assert system.registers.busy and system.registers.ignored
+    assert system.finish() == ("none", 0)
+    assert system.registers.ignored
+    system.check_good_run()
+    assert not system.registers.ignored
+
+
+@pytest.mark.parametrize("change, fault, engine", [
+    ({"magic": MAGIC ^ 1}, "bad program", CONTROL_ENGINE),
+    ({"digest": "0123456789ab"}, "bad program", CONTROL_ENGINE),
+    ({"engines": 3}, "bad program", CONTROL_ENGINE),
+    ({"shift": 8}, "misaligned address", DMA),
+])
+def test_headers_for_something_else_are_faults(system, change, fault, engine):
+    system.put(COPY, SLEEP, **change)
+    system.start()
+    assert system.finish() == (fault, engine)
+    assert not system.registers.done and system.registers.interrupt
+    with pytest.raises(RunError, match=f"^the run ended with the fault: {fault} "):
+        system.registers.wait()
+    system.check_good_run()
+
+
+@pytest.mark.parametrize("dma, array, fault, engine", [
+    ([COPY[0] | {"opcode": 9}], [], "bad program", DMA),
+    ([], pack(ARRAY, SLEEP[0])[:-1], "bad program", ARRAY),
+    ([COPY[0] | {"offset": 4}], LONG, "misaligned address", DMA),
+    ([], [0] * 5, "bad program", ARRAY),
+])
+def test_instructions_that_make_no_sense_are_faults(system, dma, array, fault, engine):
+    system.put(dma, array)
+    system.start()
+    assert system.finish() == (fault, engine)
+    system.check_good_run()
+
+
+@pytest.mark.parametrize("place, align", [("PROGRAM", 8), ("IMAGE", 4), ("OUTPUT", 1)])
+def test_misaligned_registers_are_faults_before_anything_is_asked_for(system, place, align):
+    setattr(system, place, getattr(system, place) + align)
+    system.start()
+    assert system.finish() == ("misaligned address", CONTROL_ENGINE)
+    assert not system.memory.reads
+    setattr(system, place, getattr(system, place) - align)
+    system.check_good_run()
+
+
+@pytest.mark.parametrize("memory, start, engine", [
+    ("memory", System.PROGRAM, CONTROL_ENGINE), ("memory", System.PROGRAM + 64, DMA),
+    ("memory", System.PROGRAM + 128, ARRAY), ("memory", System.IMAGE + 8, DMA),
+    ("writes", System.OUTPUT + 16, DMA)])
+def test_errors_of_the_bus_are_faults(system, memory, start, engine):
+    getattr(system, memory).bad = range(start, start + 8)
+    system.put(COPY, SLEEP)
+    system.start()
+    assert system.finish() == ("bus error", engine)
+    getattr(system, memory).bad = range(0)
+    system.check_good_run()
+
+
+def test_a_run_without_progress_ends(system):
+    system.put([COPY[0] | {"wait0_engine": ARRAY, "wait0_count": 1}], [])
+    system.registers.timeout = 300
+    system.start()
+    assert system.finish() == ("timeout", CONTROL_ENGINE)
+    assert 300 < system.registers.cycles < 600
+    system.check_good_run()
+
+
+@pytest.mark.parametrize("cycles", [0, 7, 31, 83, 120])
+def test_an_aborted_run_leaves_the_bus_at_rest(system, cycles):
+    moves = [load("scratch", "program", 0, 0, 60), store("scratch", "output", 0x1000, 0, 60)]
+    system.put(10 * moves, LONG)
+    system.start()
+    system.run(cycles)
+    system.registers.abort()
+    assert system.finish() == ("aborted", CONTROL_ENGINE)
+    asked = len(system.memory.reads), len(system.writes.writes)
+    system.run(50)
+    assert asked == (len(system.memory.reads), len(system.writes.writes))
+    system.check_good_run()
+
+
+def test_abort_means_nothing_while_idle(system):
+    system.registers.abort()
+    assert system.registers.status == 0
+    system.check_good_run()
+
+
+def test_a_reset_in_mid_run_forgets_the_run(system):
+    system.put([], LONG)
+    system.start()
+    system.run(100)
+    assert system.registers.busy and system.memory.outstanding == 0
+    system.ask("reset")
+    assert system.registers.status == 0 and system.registers.program == 0
+    system.check_good_run()
+
+
+def test_the_map_says_the_same_in_c_and_for_people(tmp_path):
+    lines = [f"ASSERT(VITRTL_{name.upper()} == {register.address}u);"
+             for name, register in REGISTERS.items()]
+    lines += [f"ASSERT(VITRTL_{name.upper()}_{field.name.upper()} == {field.mask}u);"
+              for name, register in REGISTERS.items() for field in register.fields]
+    lines += [f"ASSERT(VITRTL_FAULT_{name.upper().replace(' ', '_')} == {code});"
+              for name, code in FAULTS.items()]
+    lines.append(f"ASSERT(VITRTL_SPEC_VALUE == {int(SMALL.digest, 16) & 0xFFFFFFFF}u);")
+    (tmp_path / "vitrtl_accelerator.h").write_text(c_header(SMALL))
+    (tmp_path / "check.c").write_text(
+        '#include "vitrtl_accelerator.h"\n#define ASSERT(x) _Static_assert(x, #x)\n'
+        + "\n".join(lines) + "\nint main(void) { return vitrtl_fault_of(0); }\n")
+    compiler = shutil.which("cc")
+    assert compiler, "a C compiler, which Verilator needs as well, must be installed"
+    subprocess.run([compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
+                    str(tmp_path / "check.c")], check=True)
+    for name, register in REGISTERS.items():
+        assert f"| {register.address:#04x} | `{name.upper()}` | {register.access} |" in markdown()
