@@ -1,9 +1,12 @@
 """Build-time numbers of an accelerator: array, lanes, memories, vector engines."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from vitrtl.sw.catalog import OPERATORS, unit
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.files import read_json
 from vitrtl.sw.golden.matmul import MatMulSpec
 from vitrtl.sw.golden.requantize import RequantizeSpec
 from vitrtl.sw.golden.unit import Spec, VectorSpec, check_range
@@ -99,7 +102,7 @@ class AcceleratorSpec(Spec):
     def __post_init__(self) -> None:
         for name, choices in (("size", (8, 16, 32)), ("requantize_lanes", (1, 2, 4, 8, 16, 32)),
                               ("banks", (1, 2, 4, 8, 16))):
-            if getattr(self, name) not in choices:
+            if isinstance(getattr(self, name), bool) or getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be {', '.join(map(str, choices[:-1]))} or "
                                  f"{choices[-1]}, not {getattr(self, name)!r}")
         lanes = self.requantize_lanes
@@ -156,3 +159,22 @@ class AcceleratorSpec(Spec):
                        else RequantizeSpec.fromdict(engine["requantize"]))
             for engine in fields.get("engines", ()))
         return super().fromdict({**fields, "engines": engines})
+
+    @classmethod
+    def read(cls, path: Path) -> "AcceleratorSpec":
+        """Build from a JSON file: of `asdict`, or one that has that as `spec`, as programs do.
+
+        Raises
+        ------
+        UserError
+            For a file that holds something else, or numbers that cannot work.
+        """
+        fields = read_json(path)
+        if not isinstance(fields, dict):
+            raise UserError(f"{path} must hold an object, the spec of an accelerator")
+        try:
+            return cls.fromdict(fields.get("spec", fields))
+        except KeyError as error:
+            raise UserError(f"{path}: an engine must have {error}") from None
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is not the spec of an accelerator: {error}") from None

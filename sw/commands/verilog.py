@@ -1,13 +1,18 @@
 """`vitrtl verilog`: one self-contained Verilog file a unit."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
-HELP = "Write the Verilog of units, one self-contained file each."
+HELP = "Write the Verilog of units, one self-contained file each, or of a whole accelerator."
 EPILOG = """Without units, every unit of the catalogue with its default spec is written. Each file
 is named after its module; the comment at its top documents ports and configuration registers.
 Equal files stay untouched. With --assignment or --network the folder is left with exactly those
-units: other files that an earlier run has written there are removed."""
+units: other files that an earlier run has written there are removed.
+
+With --accelerator three files are written: accelerator.v, the registers for people (registers.md)
+and for C (vitrtl_accelerator.h). The spec is a JSON file of sizes and vector engines, or the
+program.json of a compiled network, whose accelerator is then meant."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,16 +25,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", type=Path, metavar="FOLDER",
                         help="write exactly the units of this network; with --assignment, the "
                              "network that it is for (then build/network by default)")
+    parser.add_argument("--accelerator", type=Path, metavar="SPEC.json",
+                        help="write a whole accelerator instead of units")
     parser.add_argument("--out", type=Path, default=Path("build/verilog"), metavar="FOLDER",
                         help="where the files go (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the files and say which."""
+    from vitrtl.sw.errors import UserError
+
+    if args.accelerator is None:
+        return write_units(args)
+    if args.units or args.assignment or args.network:
+        raise UserError("--accelerator names its units by itself")
+    return write_accelerator(args)
+
+
+def write_accelerator(args: argparse.Namespace) -> int:
+    """Write an accelerator and what its software needs."""
+    from vitrtl.hw.accelerator.verilog import MODULE, generate_accelerator
+    from vitrtl.sw.accelerator.registers import c_header, markdown
+    from vitrtl.sw.accelerator.spec import AcceleratorSpec
+
+    spec = AcceleratorSpec.read(args.accelerator)
+    write_all(args.out, {
+        f"{MODULE}.v": generate_accelerator(spec, args.device),
+        "registers.md": f"# Registers of the accelerator\n\n{markdown()}",
+        "vitrtl_accelerator.h": c_header(spec),
+    })
+    return 0
+
+
+def write_units(args: argparse.Namespace) -> int:
+    """Write units."""
     from vitrtl.hw.verilog import generate, module_name
     from vitrtl.sw.cost.builds import assignment_builds, default_builds, network_builds
     from vitrtl.sw.errors import UserError
-    from vitrtl.sw.files import write_if_changed
     from vitrtl.sw.network import load
 
     chosen = bool(args.assignment or args.network)
@@ -51,10 +83,17 @@ def run(args: argparse.Namespace) -> int:
             if path.name not in texts and is_generated(path):
                 path.unlink()
                 print(f"removed {path}")
-    for name, text in texts.items():
-        path = args.out / name
-        print(f"{'wrote' if write_if_changed(path, text) else 'unchanged'} {path}")
+    write_all(args.out, texts)
     return 0
+
+
+def write_all(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write files by their names, and say which were not there yet."""
+    from vitrtl.sw.files import write_if_changed
+
+    for name, text in texts.items():
+        path = folder / name
+        print(f"{'wrote' if write_if_changed(path, text) else 'unchanged'} {path}")
 
 
 def is_generated(path: Path) -> bool:
