@@ -1,11 +1,14 @@
 """The compiler: an integer network and an accelerator to a program."""
 
+import dataclasses
+
 import numpy as np
 
 from vitrtl.sw.accelerator import hazards
 from vitrtl.sw.accelerator.instruction import Instruction, encode
 from vitrtl.sw.accelerator.isa import BASES, HEADER_WORDS, MAGIC, PROGRAM_ALIGNMENT, WORD_BITS
 from vitrtl.sw.accelerator.lowering import lower
+from vitrtl.sw.accelerator.predict import predict
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.schedule import schedule
 from vitrtl.sw.accelerator.spec import DMA, AcceleratorSpec
@@ -19,7 +22,8 @@ WORD_BYTES = WORD_BITS // 8
 def compile_network(network: IntegerNetwork, spec: AcceleratorSpec) -> Program:
     """Return the program that computes a network's logits, bit for bit.
 
-    Every conflicting access of two engines is proved to be ordered.
+    Every conflicting access of two engines is proved to be ordered, and every instruction's cycles
+    are predicted.
 
     Raises
     ------
@@ -42,7 +46,10 @@ def compile_network(network: IntegerNetwork, spec: AcceleratorSpec) -> Program:
         image_shape=image_shape, patch=transformer.embedding.patch,
         classes=transformer.classifier.head.weight.shape[1])
     hazards.check([[fields for fields, _ in one] for one in program.instructions], spec)
-    return program
+    prediction = predict(program)
+    return dataclasses.replace(
+        program, predicted_cycles=prediction.cycles,
+        predicted=tuple(tuple(map(tuple, spans.tolist())) for spans in prediction.spans))
 
 
 def _memory(engines: list[list[Instruction]], segment: bytes, spec: AcceleratorSpec) -> bytes:

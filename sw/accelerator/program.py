@@ -41,6 +41,9 @@ class Program:
     image_shape : channels, height and width of an image.
     patch : pixels of a patch's side.
     classes : number of logits.
+    predicted : for each engine, the cycle in which every instruction begins and the one in which
+        it has ended, from a memory that answers at once; see `vitrtl.sw.accelerator.predict`.
+    predicted_cycles : of the whole run.
     """
 
     spec: AcceleratorSpec
@@ -51,6 +54,8 @@ class Program:
     image_shape: tuple[int, int, int]
     patch: int
     classes: int
+    predicted: tuple[tuple[tuple[int, int], ...], ...] = ()
+    predicted_cycles: int = 0
 
     @property
     def image_bytes(self) -> int:
@@ -132,6 +137,7 @@ def save(program: Program, folder: Path) -> None:
         "patch": program.patch, "classes": program.classes,
         "image_bytes": program.image_bytes, "output_bytes": program.output_bytes,
         "steps": [[_step_values(step) for step in steps] for steps in program.steps],
+        "predicted": program.predicted, "predicted_cycles": program.predicted_cycles,
     }
     write_if_changed(folder / BINARY_NAME, program.memory)
     write_if_changed(folder / JSON_NAME, json_text(head))
@@ -162,7 +168,10 @@ def load(folder: Path) -> Program:
             network_digest=head["network_digest"], memory=memory,
             steps=tuple(tuple(_step(engine, values) for values in steps)
                         for engine, steps in enumerate(head["steps"])),
-            image_shape=tuple(head["image_shape"]), patch=head["patch"], classes=head["classes"])
+            image_shape=tuple(head["image_shape"]), patch=head["patch"], classes=head["classes"],
+            predicted=tuple(tuple((start, end) for start, end in spans)
+                            for spans in head["predicted"]),
+            predicted_cycles=head["predicted_cycles"])
     except KeyError as error:
         raise UserError(f"{path} lacks {error}") from None
     except (TypeError, ValueError, AttributeError) as error:

@@ -1,0 +1,269 @@
+"""Cycles of a program, instruction by instruction, without running it.
+
+Instructions are taken in an order that their waits permit, and each gets its first and last cycle
+from the numbers that the gates state: when its words are there and what it waits for has ended,
+when its engine is free, how fast operands come and results go. Nothing steps from cycle to cycle.
+"""
+
+import dataclasses
+import functools
+import gc
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from vitrtl.sw.accelerator.hazards import in_some_order
+from vitrtl.sw.accelerator.instruction import waits_of
+from vitrtl.sw.accelerator.isa import HEADER_WORDS, OPCODES, WORD_BITS, words_of
+from vitrtl.sw.accelerator.program import Program
+from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
+
+__all__ = ["Bus", "Prediction", "predict"]
+
+NOTICED = 2
+"""Cycles from the end of an instruction to the start of one that waits for it."""
+
+DECODED = 3
+"""Cycles from an instruction's last word to its start."""
+
+STARTED = 3
+"""Cycles from the start of a run to the request for the program's first words."""
+
+ASKED = 4
+"""Cycles from a reader's request to the port of the bus, and from there back to the reader, beside
+those of the memory."""
+
+FINISHED = 5
+"""Cycles from the last instruction's end to the end of the run."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Bus:
+    """The memory that a program runs from.
+
+    Parameters
+    ----------
+    latency : cycles by which it answers later than it could.
+    bandwidth : beats that it reads in 256 cycles, 256 at most.
+    """
+
+    latency: int = 0
+    bandwidth: int = 256
+
+    def cycles(self, beats: int) -> int:
+        """Return the cycles that some beats take."""
+        return -(-beats * 256 // self.bandwidth)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """What a run on one image takes.
+
+    Parameters
+    ----------
+    cycles : of the run, as the register CYCLES counts them.
+    spans : for each engine, the cycle in which every instruction begins and the one in which it
+        has ended, (instructions, 2).
+    """
+
+    cycles: int
+    spans: tuple[np.ndarray, ...]
+
+
+def predict(program: Program, bus: Bus | None = None) -> Prediction:
+    """Return the cycles of a program, which are the same for every image.
+
+    Parameters
+    ----------
+    bus : the memory; one that answers at once if not given.
+    """
+    bus = bus or Bus()
+    engines = _engines(program, bus)
+    programs = [[fields for fields, _ in one] for one in program.instructions]
+    for engine, index in in_some_order(programs):
+        fields, config = program.instructions[engine][index]
+        ready = max((engines[other].ends[count - 1] + NOTICED
+                     for other, count in waits_of(fields).items()), default=0)
+        engines[engine].take(fields, len(config), ready)
+    spans = tuple(np.array([one.starts, one.ends], np.int64).T.reshape(-1, 2)
+                  for one in engines)
+    last = max(int(one[-1, 1]) for one in spans if len(one))
+    return Prediction(cycles=last + FINISHED, spans=spans)
+
+
+class _Engine:
+    """Cycles of the instructions of one engine, so far.
+
+    Parameters
+    ----------
+    engine : its number.
+    first_word : cycle in which the first word of its program is there.
+    """
+
+    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
+        self.words = words_of(engine)
+        self.spec, self.bus = spec, bus
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self._collects = first_word
+
+    def take(self, fields: Mapping[str, int], config: int, ready: int) -> None:
+        """Note the next instruction.
+
+        Parameters
+        ----------
+        ready : cycle in which all that it waits for has ended.
+        """
+        start, end = self._span(fields, config, ready)
+        self.starts.append(start)
+        self.ends.append(max([end, *self.ends[-1:]]))
+        self._collects = start + 1
+
+    def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def _decoded(self) -> int:
+        """Return the first cycle in which the next instruction can start."""
+        return self._collects + self.words + DECODED - 1
+
+
+class _Array(_Engine):
+    """The array: what goes in, and what comes out, of passes one behind the other."""
+
+    MEMORY_LATENCY = 3
+    IN_FLIGHT = 5
+
+    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
+        super().__init__(engine, first_word, spec, bus)
+        array = _built_array(spec)
+        self.shortest, self.per_word = array["shortest_pass"], array["result_cycles"]
+        self.places, self.result = array["queued_results"], array["result"]
+        self.requantized, self.first = array["requantized"], array["first_beat"]
+        self._free = 0
+        self._written = 0
+
+    def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
+        begin = max(ready, self._decoded())
+        if len(self.ends) >= self.IN_FLIGHT:
+            begin = max(begin, self.ends[-self.IN_FLIGHT] + 1)
+        rows, k_tiles = fields["rows"], fields["k_tiles"]
+        passed = max(rows, self.shortest)
+        at = max(begin + self.first, self._free)
+        for _ in range(fields["n_tiles"]):
+            at += (k_tiles - 1) * passed
+            last = max(at + rows - 1, self._place_for_last(at, rows))
+            self._written = max(at + self.result + (rows - 1) * self.per_word,
+                                self._written + rows * self.per_word, last + self.result)
+            at = max(at + passed, last + 1)
+        self._free = at
+        # Skid buffer and register.
+        return begin, self._written + 1
+
+    def _place_for_last(self, at: int, rows: int) -> int:
+        """Return the first cycle in which a last pass's last beat has a place in the queue."""
+        before = rows - 1 - self.places
+        if before >= 0:
+            written = max(at + self.result, self._written + self.per_word) + before * self.per_word
+        else:
+            written = self._written + (before + 1) * self.per_word
+        return written - self.requantized
+
+
+class _Vector(_Engine):
+    """A unit with its requantizer: rows one behind the other."""
+
+    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
+        super().__init__(engine, first_word, spec, bus)
+        self.timing = _vector_timing(spec, engine)
+
+    def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
+        begin = self._decoded()
+        if config:
+            # Words of another layer are taken when nothing is in flight, two cycles each.
+            quiet = max(begin - DECODED + 1, self.ends[-1] + 2 if self.ends else 0)
+            begin = quiet + self.timing.config_cycles * config + DECODED - 1
+        begin = max(begin, ready)
+        rows, elements = fields["rows"], fields["elements"]
+        if not rows:
+            return begin, begin + 1
+        after = self.ends[-1] + self.timing.interval(rows, elements) if self.ends else 0
+        return begin, max(begin + self.timing.cycles(rows, elements), after)
+
+
+class _Dma(_Engine):
+    """Loads, whose beats follow each other, and stores."""
+
+    IN_FLIGHT = 8
+
+    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
+        super().__init__(engine, first_word, spec, bus)
+        self._free = 0
+
+    def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
+        begin = max(ready, self._decoded())
+        if self.starts:
+            begin = max(begin, self.starts[-1] + 3)
+        if len(self.ends) >= self.IN_FLIGHT:
+            begin = max(begin, self.ends[-self.IN_FLIGHT] + 1)
+        beats = self.bus.cycles(fields["beats"])
+        # Check, begin, and the first burst.
+        first = begin + 4 + ASKED + self.bus.latency
+        if fields["opcode"] == OPCODES["store"]:
+            return begin, first + beats + 4 + self.bus.latency
+        # A cycle from the last beat of one load to the first of the next.
+        self._free = max(first, self._free + 1) + beats
+        return begin, self._free + 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _VectorTiming:
+    """Cycles of a vector engine's runs, as the gates state them."""
+
+    engine: object
+    config_cycles: int
+
+    def cycles(self, rows: int, elements: int) -> int:
+        return self.engine.cycles(rows, elements)
+
+    def interval(self, rows: int, elements: int) -> int:
+        return self.engine.interval(rows, elements)
+
+
+def _engines(program: Program, bus: Bus) -> list[_Engine]:
+    """Return the engines, each with the cycle in which its program begins."""
+    spec = program.spec
+    per_beat = 8 * spec.bus_bytes // WORD_BITS
+    trip = ASKED + bus.latency
+    header = STARTED + trip
+    found: list[_Engine] = []
+    for engine in range(spec.engine_count):
+        entry = header + bus.cycles(-(-(HEADER_WORDS + engine) // per_beat)) + engine
+        kind = {DMA: _Dma, ARRAY: _Array}.get(engine, _Vector)
+        found.append(kind(engine, entry + 4 + trip, spec, bus))
+    return found
+
+
+@functools.cache
+def _built_array(spec: AcceleratorSpec) -> dict[str, int]:
+    """Return what the array engine's gates state of their cycles."""
+    from vitrtl.hw.accelerator.array_engine import ArrayEngine
+
+    with warnings.catch_warnings():
+        # Amaranth warns of a component that never becomes part of a design, when it goes.
+        warnings.filterwarnings("ignore", ".* created but never used")
+        engine = ArrayEngine(spec)
+        numbers = {"shortest_pass": engine.shortest_pass, "result_cycles": engine.result_cycles,
+                   "queued_results": engine.queued_results, "result": engine.result,
+                   "requantized": engine._requantizer.latency,
+                   "first_beat": engine.first_beat(_Array.MEMORY_LATENCY)}
+        del engine
+        gc.collect()
+    return numbers
+
+
+@functools.cache
+def _vector_timing(spec: AcceleratorSpec, index: int) -> _VectorTiming:
+    from vitrtl.hw.accelerator.vector_engine import VectorEngine
+
+    return _VectorTiming(VectorEngine(spec, index), 1)
