@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from vitrtl.sim.accelerator_records import Records
+from vitrtl.sw.accelerator.predict import Prediction
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import ARRAY
 
-__all__ = ["END", "LayerCycles", "Spans", "Usage", "layer_cycles", "merged", "predicted_spans",
-           "simulated_spans", "usage"]
+__all__ = ["BLOCK", "END", "LayerCycles", "Spans", "Usage", "layer_cycles", "merged",
+           "node_window", "simulated_spans", "usage"]
 
 END = "results to memory"
 """Name of what follows the array's last result."""
@@ -71,36 +72,44 @@ class Usage:
     engines: dict[str, float]
 
 
-def predicted_spans(program: Program) -> Spans:
-    """Return the spans that the compiler states."""
-    return tuple(np.array(spans, np.int64).reshape(-1, 2) for spans in program.predicted)
-
-
 def simulated_spans(records: Records) -> Spans:
     """Return the spans of a run that ended well."""
     return tuple(np.stack([issued, done], axis=1)
                  for issued, done in zip(records.issued, records.done, strict=True))
 
 
-def layer_cycles(program: Program, predicted: Spans, simulated: Spans, cycles: int,
-                 predicted_cycles: int) -> list[LayerCycles]:
+def node_window(program: Program, records: Records, node: str) -> tuple[int, int] | None:
+    """Return the cycle in which a node's first instruction begins, and the one after its last one
+    ends; None if none has ended."""
+    found = [(issued, done) for engine, steps in enumerate(program.steps)
+             for step, issued, done in zip(steps, records.issued[engine], records.done[engine],
+                                           strict=False)
+             if step.node == node]
+    if not found:
+        return None
+    return int(min(first for first, _ in found)), int(max(last for _, last in found)) + 1
+
+
+def layer_cycles(program: Program, predicted: Prediction, simulated: Spans,
+                 cycles: int) -> list[LayerCycles]:
     """Return the parts of all layers, in the order in which they begin.
 
     Parameters
     ----------
-    cycles, predicted_cycles : of the whole run.
+    cycles : of the simulated run.
     """
     steps = program.steps[ARRAY]
     names = [step.label.split()[0] for step in steps]
-    shares = [np.diff(spans[ARRAY][:, 1], prepend=0) for spans in (predicted, simulated)]
+    shares = [np.diff(spans[ARRAY][:, 1], prepend=0) for spans in (predicted.spans, simulated)]
     found = []
     for name in dict.fromkeys(names):
         mine = np.array([other == name for other in names])
         found.append(LayerCycles(
             name=name, macs=sum(step.macs for step, own in zip(steps, mine, strict=True) if own),
             predicted=int(shares[0][mine].sum()), simulated=int(shares[1][mine].sum())))
-    return [*found, LayerCycles(name=END, macs=0, predicted=predicted_cycles - shares[0].sum(),
-                                simulated=cycles - shares[1].sum())]
+    return [*found, LayerCycles(name=END, macs=0,
+                                predicted=predicted.cycles - int(shares[0].sum()),
+                                simulated=cycles - int(shares[1].sum()))]
 
 
 def merged(layers: Sequence[LayerCycles]) -> list[LayerCycles]:

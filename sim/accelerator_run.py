@@ -1,6 +1,7 @@
 """Images through the accelerator's gates, everything compared with the golden network."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,48 +9,51 @@ from typing import Any
 import numpy as np
 
 from vitrtl.sim.accelerator_build import accelerator_model, accelerator_verilog
-from vitrtl.sim.accelerator_compare import Comparison, compare, golden_values, stored_nodes
+from vitrtl.sim.accelerator_compare import (
+    Comparison,
+    compare,
+    golden_values,
+    layer_values,
+    stored_nodes,
+)
 from vitrtl.sim.accelerator_job import Memory, Run, RunResult
 from vitrtl.sim.accelerator_processes import simulate
 from vitrtl.sim.accelerator_records import Records, read_records
+from vitrtl.sw.accelerator.predict import Bus
 from vitrtl.sw.accelerator.program import Program, pack_image, unpack_logits
+from vitrtl.sw.accelerator.spec import AcceleratorSpec
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.network import IntegerNetwork
 
-__all__ = ["Bus", "Gates", "ImageResult"]
+__all__ = ["Gates", "ImageResult", "memory_bus"]
 
 WHOLE = 256
 """Bandwidth of the memory is given in this part of a beat."""
 
+MOST_LATENCY = 10_000
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Bus:
-    """How the memory answers.
+
+def memory_bus(spec: AcceleratorSpec, latency: int = 0, bandwidth: int | None = None) -> Bus:
+    """Return how a memory answers.
 
     Parameters
     ----------
     latency : cycles by which it answers later than it could.
     bandwidth : bytes that it reads or writes in a cycle; as many as the bus has if None.
+
+    Raises
+    ------
+    UserError
+        If the bus is too narrow.
     """
-
-    latency: int = 0
-    bandwidth: int | None = None
-
-    def settings(self, bus_bytes: int) -> dict[str, int]:
-        """Return what the bench calls them.
-
-        Raises
-        ------
-        UserError
-            If the bus is too narrow.
-        """
-        bandwidth = bus_bytes if self.bandwidth is None else self.bandwidth
-        if not 1 <= bandwidth <= bus_bytes:
-            raise UserError(f"bandwidth must be 1..{bus_bytes} bytes a cycle, the width of the "
-                            f"memory bus, not {bandwidth}")
-        if not 0 <= self.latency <= 100_000:
-            raise UserError(f"latency must be 0..100000 cycles, not {self.latency}")
-        return {"latency": self.latency, "bandwidth": bandwidth * WHOLE // bus_bytes}
+    width = spec.bus_bytes
+    bandwidth = width if bandwidth is None else bandwidth
+    if not 1 <= bandwidth <= width:
+        raise UserError(f"bandwidth must be 1..{width} bytes a cycle, the width of the memory "
+                        f"bus, not {bandwidth}")
+    if not 0 <= latency <= MOST_LATENCY:
+        raise UserError(f"latency must be 0..{MOST_LATENCY} cycles, not {latency}")
+    return Bus(latency=latency, bandwidth=bandwidth * WHOLE // width)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +66,7 @@ class ImageResult:
     bus : how the memory answered.
     result : what the registers said.
     logits, golden_logits : both.
-    comparison : of everything that was recorded; None if the run did not end well and nothing
-        was.
+    comparison : of everything that was recorded.
     records : what was recorded.
     """
 
@@ -107,8 +110,7 @@ class Gates:
 
     def run(self, images: np.ndarray, buses: Sequence[Bus] = (Bus(),), *, processes: int = 2,
             progress: Callable[[int], None] = lambda cycles: None,
-            waves: tuple[int, int] | None = None, waveform: Path | None = None,
-            **settings: Any) -> Iterator[ImageResult]:
+            waves: tuple[int, int] = (0, 0), **settings: Any) -> Iterator[ImageResult]:
         """Yield what became of every image under every bus, as they end.
 
         Parameters
@@ -117,19 +119,18 @@ class Gates:
         buses : how the memory answers.
         processes : simulators side by side.
         progress : called with the cycles that have been simulated.
-        waves : first cycle and the one after the last to be kept as a waveform.
-        waveform : where it goes.
+        waves : first cycle of a waveform and the one after its last; none if both are 0.
         settings : of `vitrtl.sim.accelerator_job.Run` for all runs.
         """
         program, spec = self.program, self.program.spec
-        model = self.build(len(images), waves is not None)
+        model = self.build(len(images), waves != (0, 0))
         memory = Memory()
         base = memory.add(program.memory)
         places = [(memory.add(pack_image(program, image)),
                    memory.add(bytes(program.output_bytes))) for image in images]
         runs = [Run(number=i * len(images) + j, program=base, image=place, output=output,
-                    output_bytes=program.output_bytes, waves=waves or (0, 0),
-                    **bus.settings(spec.bus_bytes), **settings)
+                    output_bytes=program.output_bytes, waves=waves,
+                    latency=bus.latency, bandwidth=bus.bandwidth, **settings)
                 for i, bus in enumerate(buses) for j, (place, output) in enumerate(places)]
         nodes = stored_nodes(program)
         golden: dict[int, dict[str, np.ndarray]] = {}
@@ -150,6 +151,28 @@ class Gates:
             left[j] -= 1
             if not left[j]:
                 del golden[j]
+
+    def layer(self, result: ImageResult, image: np.ndarray,
+              node: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return a node's value as the gates wrote it, and as the golden network has it."""
+        golden = golden_values(self.network, image, {node})
+        return layer_values(self.program, result.records, golden, self._formats,
+                            node), golden[node]
+
+    def waveform(self, image: np.ndarray, bus: Bus, window: tuple[int, int], path: Path,
+                 progress: Callable[[int], None], **settings: Any) -> None:
+        """Run one image again and keep a part of it as a waveform.
+
+        Parameters
+        ----------
+        window : first cycle, and the one after the last.
+        path : of the VCD file.
+        """
+        for _ in self.run(image[np.newaxis], (bus,), processes=1, progress=progress, waves=window,
+                          **settings):
+            pass
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(next(self._folder.glob("*/dump.vcd")), path)
 
     def _memory_bytes(self, images: int) -> int:
         program = self.program
