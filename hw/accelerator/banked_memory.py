@@ -44,7 +44,7 @@ class BankedMemory(wiring.Component):
         For banks or words that cannot be addressed by slices of an address.
     """
 
-    LATENCY = BlockMemory.LATENCY + 1
+    LATENCY = BlockMemory.LATENCY + 2
 
     def __init__(self, width: int, banks: int, bank_words: int, readers: int,
                  writers: int) -> None:
@@ -63,17 +63,17 @@ class BankedMemory(wiring.Component):
             m.submodules[f"bank{index}"] = store
             m.d.comb += store.o_en.eq(1)
 
+        # Who has a bank is found out in one cycle, and what it wants is done in the next.
         grants = self._arbitrate(m, self.w)
         for store, granted in zip(stores, grants, strict=True):
-            m.d.comb += [
+            m.d.sync += [
                 store.w_en.eq(Cat(granted).any()),
                 store.w_addr.eq(_choose(granted, [self._word(port) for port in self.w])),
                 store.w_data.eq(_choose(granted, [port.data for port in self.w])),
             ]
-
         grants = self._arbitrate(m, self.r)
         for store, granted in zip(stores, grants, strict=True):
-            m.d.comb += [
+            m.d.sync += [
                 store.r_en.eq(Cat(granted).any()),
                 store.r_addr.eq(_choose(granted, [self._word(port) for port in self.r])),
             ]
@@ -81,7 +81,7 @@ class BankedMemory(wiring.Component):
         # A block's own register answers; the choice of the bank goes into one more.
         for port in self.r:
             valid, bank = port.en & port.ready, self._bank(port)
-            for _ in range(BlockMemory.LATENCY):
+            for _ in range(self.LATENCY - 1):
                 valid_reg, bank_reg = Signal(), Signal.like(bank, reset_less=True)
                 m.d.sync += [valid_reg.eq(valid), bank_reg.eq(bank)]
                 valid, bank = valid_reg, bank_reg

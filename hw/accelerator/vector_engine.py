@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Out
 
+from vitrtl.hw.accelerator.banked_memory import BankedMemory
 from vitrtl.hw.accelerator.beats import Packer, Serializer
 from vitrtl.hw.accelerator.issue import Issue
 from vitrtl.hw.accelerator.loops import Addresses, WordReader
@@ -57,9 +58,6 @@ class VectorEngine(wiring.Component):
     One beat per cycle, sustained from row to row and from run to run, if the unit does that.
     """
 
-    MEMORY_LATENCY = 3
-    """Cycles of the memories that `cycles` reckons with."""
-
     def __init__(self, spec: AcceleratorSpec, index: int) -> None:
         self.spec, self.index = spec, index
         self.engine = spec.engines[index - 2]
@@ -82,7 +80,7 @@ class VectorEngine(wiring.Component):
     def cycles(self, rows: int, elements: int) -> int:
         """Cycles from `issued` to `done` of a run that meets an empty engine, without a stall."""
         beats = -(-elements // self.engine.spec.lanes)
-        latency = WordReader.LATENCY + self.MEMORY_LATENCY + self.unit.timing.latency(beats)
+        latency = WordReader.LATENCY + BankedMemory.LATENCY + self.unit.timing.latency(beats)
         if self.requantize is not None:
             latency += 1 + self.requantize.timing.latency(beats)
         # A cycle each for the serializer, the last word on its way out, and the word of its end.
@@ -170,7 +168,7 @@ class VectorEngine(wiring.Component):
             self.w.en.eq(leaving.o.valid), self.w.addr.eq(out.addr), self.w.data.eq(out.data),
             leaving.o.ready.eq(self.w.ready),
             self.tap.valid.eq(self.w.en & self.w.ready), self.tap.addr.eq(out.addr),
-            self.tap.data.eq(out.data),
+            self.tap.data.eq(out.data), self.tap.residual.eq(0),
         ]
 
         # What a run has written is told a cycle later.

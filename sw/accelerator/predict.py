@@ -131,7 +131,6 @@ class _Engine:
 class _Array(_Engine):
     """The array: what goes in, and what comes out, of passes one behind the other."""
 
-    MEMORY_LATENCY = 3
     IN_FLIGHT = 5
 
     def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
@@ -248,6 +247,7 @@ def _engines(program: Program, bus: Bus) -> list[_Engine]:
 def _built_array(spec: AcceleratorSpec) -> dict[str, int]:
     """Return what the array engine's gates state of their cycles."""
     from vitrtl.hw.accelerator.array_engine import ArrayEngine
+    from vitrtl.hw.accelerator.banked_memory import BankedMemory
 
     with warnings.catch_warnings():
         # Amaranth warns of a component that never becomes part of a design, when it goes.
@@ -256,7 +256,7 @@ def _built_array(spec: AcceleratorSpec) -> dict[str, int]:
         numbers = {"shortest_pass": engine.shortest_pass, "result_cycles": engine.result_cycles,
                    "queued_results": engine.queued_results, "result": engine.result,
                    "requantized": engine._requantizer.latency,
-                   "first_beat": engine.first_beat(_Array.MEMORY_LATENCY)}
+                   "first_beat": engine.first_beat(BankedMemory.LATENCY)}
         del engine
         gc.collect()
     return numbers

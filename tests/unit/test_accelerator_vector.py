@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from vitrtl.hw.accelerator.banked_memory import BankedMemory
 from vitrtl.hw.accelerator.vector_engine import VectorEngine
 from vitrtl.sw.accelerator.isa import VECTOR, ConfigWord, pack
 from vitrtl.sw.accelerator.registers import FAULTS
@@ -137,7 +138,7 @@ def simulate(engine, words, scratch, residual, rng=None, runs=None, counts=None)
 
     async def bench(ctx):
         control = dut.control
-        answers = deque([None] * 3)
+        answers = deque([None] * BankedMemory.LATENCY)
         offered = held = None
         cycle = 0
         while len(told["done"]) < runs:
