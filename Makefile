@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup sim coverage verilog cost errors search study test lint clean
+.PHONY: help setup board sim coverage verilog cost errors search study test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
@@ -13,6 +13,7 @@ help:
 	@echo "make study    search and ablate the hard networks, whose tables are in docs/quantization.md"
 	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
 	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units, in build/verilog-chosen;  DEVICE=ecp5"
+	@echo "make board    BOARD=ulx3s UNIT=softmax_exp2: one unit on a board, as a bitstream or a project for Vivado"
 	@echo "make cost     synthesize, place and route every unit, write the cost table"
 	@echo "make errors   error of every method against float64, at every scale and row length, with plots"
 	@echo "make test     all tests, those in the simulator included"
@@ -29,6 +30,9 @@ coverage: $(COVERAGE)
 
 verilog: $(READY)
 	@$(VITRTL) verilog --out $(BUILD)/verilog$(if $(ASSIGNMENT),-chosen) --device $(DEVICE) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT)) $(UNIT)
+
+board: $(READY)
+	@$(VITRTL) build --board $(BOARD) --unit $(UNIT) --out $(BUILD)/boards
 
 cost: $(READY)
 	@$(VITRTL) cost --jobs $(JOBS) $(UNIT)

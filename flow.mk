@@ -1,11 +1,12 @@
 # The build graph: which file is made from which, one command a rule.
 #
-# Knobs:  PYTHON  UNIT  WAVES  ASSIGNMENT  DEVICE  JOBS  BUILD
+# Knobs:  PYTHON  BOARD  UNIT  WAVES  ASSIGNMENT  DEVICE  JOBS  BUILD
 # Verbs for people are in Makefile.
 
 PYTHON     ?= python3
 BUILD      ?= build
 JOBS       ?= 2
+BOARD      ?= ulx3s
 UNIT       ?=
 WAVES      ?=
 ASSIGNMENT ?=

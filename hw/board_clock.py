@@ -12,6 +12,7 @@ class BoardClock(Elaboratable):
     """Domain `sync` from the pins of an oscillator.
 
     The domain is in reset from power-up until the clock multiplier has been locked for 16 cycles.
+    It is `domain`, which the module that holds this one adds to its own.
 
     Parameters
     ----------
@@ -26,6 +27,7 @@ class BoardClock(Elaboratable):
         self.pins = pins
         self.pll = pll
         self.family = family
+        self.domain = ClockDomain("sync")
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -47,7 +49,7 @@ class BoardClock(Elaboratable):
             clock = buffered
 
         # The reset's own registers are never reset: they begin as the device is configured.
-        m.domains.sync = sync = ClockDomain()
+        sync = self.domain
         m.domains.start = start = ClockDomain(reset_less=True, local=True)
         m.d.comb += [sync.clk.eq(clock), start.clk.eq(clock)]
         ready = Signal()

@@ -40,7 +40,8 @@ def board_verilog(board: Board, core: wiring.Component) -> str:
     if board.pins["clk"].negative is not None:
         clk.append(Signal(name="clk_n"))
     rx, tx, led = Signal(name="rx"), Signal(name="tx"), Signal(name="led")
-    m.submodules.clock = BoardClock(clk, pll, board.family)
+    m.submodules.clock = clock = BoardClock(clk, pll, board.family)
+    m.domains += clock.domain
     m.submodules.receiver = receiver = UartReceiver(divisor)
     m.submodules.transmitter = transmitter = UartTransmitter(divisor)
     m.submodules.core = core

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from vitrtl.hw.stream_shell import StreamShell
+from vitrtl.sw.boards.exercise import exercise
 from vitrtl.sw.boards.link import Link
 from vitrtl.sw.boards.protocol import CREDIT, IDENTIFY, QUEUE_BYTES, identity
 from vitrtl.sw.boards.unit_client import UnitClient
@@ -112,6 +113,17 @@ def test_a_unit_answers_as_the_golden_model(name, fields):
         np.testing.assert_array_equal(board.play(case).ravel(), case.expected.ravel())
     assert port.most_waiting <= QUEUE_BYTES
     assert not port.up and not port.down
+
+
+def test_other_gates_than_the_golden_model_are_found_out():
+    entry, spec = unit("softmax_bit_softmax"), unit("softmax_bit_softmax").golden.spec()
+    other = entry.gates(entry.golden.spec(rounding="floor"))
+    board = UnitClient(SimulatedPort(StreamShell(other, identity(entry.name, spec))), entry.name,
+                       spec)
+    board.start()
+    found = exercise(board, 100)
+    assert found.mismatches > 0 and found.values > found.mismatches
+    assert ": board " in found.differences[0] and ", golden " in found.differences[0]
 
 
 def test_streams_are_told_apart():
