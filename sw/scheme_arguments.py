@@ -24,8 +24,9 @@ def add_scheme_arguments(parser: argparse.ArgumentParser) -> None:
                              "mse (default: percentile)")
     parser.add_argument("--ptq", metavar="NAME[,NAME...]",
                         help="techniques: zero_points, layernorm_fold, attention_fold, "
-                             "activation_search, weight_search, gptq, bias_correction; or none "
-                             "(default: those that pay off; `vitrtl ablate` shows what each gains)")
+                             "gelu_fold, activation_search, logit_search, weight_search, gptq, "
+                             "bias_correction; or none (default: those that pay off; `vitrtl "
+                             "ablate` shows what each gains)")
 
 
 def scheme_of(args: argparse.Namespace) -> "Scheme":

@@ -1,6 +1,6 @@
-"""Range of an activation by what its rounding does to the operation that reads it."""
+"""Range of an activation by what its rounding does to what reads it, or to the logits."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from vitrtl.sw.ptq.architectures.operations import (
     Product,
     Softmax,
 )
-from vitrtl.sw.ptq.float_graph import FloatInterpreter
+from vitrtl.sw.ptq.float_graph import FloatGraph, FloatInterpreter
+from vitrtl.sw.ptq.logit_gradients import LogitGradients
 
-__all__ = ["SHARES", "ActivationSearch", "rounded"]
+__all__ = ["SHARES", "ActivationSearch", "LogitSearch", "rounded"]
 
 SHARES = tuple(2.0 ** (-i / 6) for i in range(25))
 """Candidate ranges, as shares of the largest magnitude: a sixth of an octave apart, down to
@@ -78,13 +79,18 @@ class ActivationSearch(FloatInterpreter):
         """Add up what each candidate range of an input does to the output."""
         name = self._ranged(operation.inputs[place])
         wanted = output(x)
-        power = float(wanted.square().sum())
-        if not power or not self.largest[name]:
+        if not wanted.any() or not self.largest[name]:
             return
         steps = (1 << (self.bits(name) - 1)) - 1
-        errors = [float((output(rounded(x, self.largest[name] * share, steps)) - wanted)
-                        .square().sum()) / power for share in SHARES]
+        errors = self._weighed(operation, wanted, (
+            output(rounded(x, self.largest[name] * share, steps)) - wanted for share in SHARES))
         self._errors[name] = self._errors.get(name, 0.0) + np.array(errors)
+
+    def _weighed(self, operation: Operation, wanted: torch.Tensor,
+                 errors: Iterable[torch.Tensor]) -> list[float]:
+        """Return what errors of an operation's output count."""
+        power = float(wanted.square().sum())
+        return [float(error.square().sum()) / power for error in errors]
 
     def _ranged(self, name: str) -> str:
         """Return the value whose range decides that of a value: moves keep what they find.
@@ -98,6 +104,46 @@ class ActivationSearch(FloatInterpreter):
                 break
             name = source
         return name
+
+
+class LogitSearch(ActivationSearch):
+    """The same, where an error counts by what it makes of the logits, to first order.
+
+    Parameters
+    ----------
+    graph : the float network.
+    largest : largest magnitude of each value.
+    bits : of each value's codes.
+    """
+
+    def __init__(self, graph: FloatGraph, largest: Mapping[str, float],
+                 bits: Callable[[str], int]) -> None:
+        super().__init__(graph.graph, largest, bits)
+        self._float = graph
+        self._readers = [operation.name for operation in graph.graph.operations
+                         if isinstance(operation, (Linear, Softmax, Gelu, Product))]
+        self._logits = LogitGradients(graph, self._readers)
+        self._gradients: dict[str, np.ndarray] = {}
+
+    @property
+    def gradient_elements(self) -> int:
+        """Elements of an image's gradients, all of which are held at a time."""
+        shapes = self.graph.shapes(self._float.model.input_shape)
+        classes = shapes[self.graph.output][-1]
+        return self._logits.probes(classes) * sum(
+            int(np.prod(shapes[name])) for name in self._readers)
+
+    def prepare(self, pixels: np.ndarray) -> None:
+        """Find the gradients of the batch of u8 images that is computed next."""
+        self._gradients = self._logits.of(pixels)
+
+    def _weighed(self, operation: Operation, wanted: torch.Tensor,
+                 errors: Iterable[torch.Tensor]) -> list[float]:
+        gradient = torch.from_numpy(self._gradients[operation.name]).flatten(2)
+        # All errors in one product: images, errors by elements.
+        together = torch.stack([error.flatten(1) for error in errors], dim=1)
+        shifts = together @ gradient.permute(1, 2, 0)
+        return shifts.double().square().sum(dim=(0, 2)).tolist()
 
 
 def rounded(x: torch.Tensor, limit: float, steps: int) -> torch.Tensor:

@@ -9,9 +9,10 @@ import torch
 
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.fixed_point import Format
-from vitrtl.sw.ptq.activation_search import ActivationSearch
+from vitrtl.sw.ptq.activation_search import ActivationSearch, LogitSearch
 from vitrtl.sw.ptq.architectures.graph import IMAGE, Graph
 from vitrtl.sw.ptq.architectures.operations import Average, Linear, Move
+from vitrtl.sw.ptq.channel_codes import ChannelCodes, channel_codes, gelu_outputs
 from vitrtl.sw.ptq.equalization import ChannelRange, equalized, observed_values
 from vitrtl.sw.ptq.float_graph import BATCH, FloatGraph, layers_of
 from vitrtl.sw.ptq.models import FloatModel
@@ -28,10 +29,14 @@ CORRECTION_IMAGES = 2 * BATCH
 """Images on which biases are corrected, at most."""
 SEARCH_IMAGES = 16
 """Images, evenly from all, on which activation ranges are searched."""
+LOGIT_SEARCH_IMAGES = 32
+"""The same by what ranges do to the logits, which differs more from image to image."""
 SEARCH_BATCH = 8
 """Images that are searched together."""
 SEARCH_WORK = 16
 """Passes of the float network that the search on an image takes the time of, about."""
+GRADIENT_ELEMENTS = 1 << 27
+"""Elements of the gradients of images that are searched together, unless one image has more."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +55,8 @@ class Calibration:
         unless the scheme needs them.
     means : mean of each channel of a linear layer's output over those images, by its name.
     limits : range of the values that were searched; the observer decides the others.
+    codes : of the values whose channels have ranges of their own; empty unless the scheme has
+        such.
     """
 
     scheme: Scheme
@@ -60,14 +67,15 @@ class Calibration:
     moments: Mapping[str, np.ndarray]
     means: Mapping[str, np.ndarray]
     limits: Mapping[str, float]
+    codes: Mapping[str, ChannelCodes]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_graph", FloatGraph(self.model).graph)
         object.__setattr__(self, "_weights", {})
         object.__setattr__(self, "_scales", {})
 
-    def weights(self, name: str, weight: np.ndarray) -> tuple[
-            np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    def weights(self, name: str, weight: np.ndarray, codes: ChannelCodes | None = None
+                ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """Return the scale that the scheme wants for each of a layer's output channels.
 
         And a function from the scales that are taken to the codes. Both are found once, since
@@ -76,23 +84,27 @@ class Calibration:
         Parameters
         ----------
         name : of the linear layer.
-        weight : in float.
+        weight : in float; with the factors of its input's channels, if they have such.
+        codes : of the input's channels, if they have scales of their own.
 
         Shape
         -----
         `weight` and the codes (in, out), the scales (out,).
         """
         fmt, moment = self.precision(name).weight_format, self.moments.get(name)
-        if name not in self._weights:
-            self._weights[name] = weight_scales(weight, fmt, self.scheme, moment)
+        read = (name, b"" if codes is None else codes.scales.tobytes())
+        if codes is not None and moment is not None:
+            moment = codes.moment(moment)
+        if read not in self._weights:
+            self._weights[read] = weight_scales(weight, fmt, self.scheme, moment)
 
         def round_at(scales: np.ndarray) -> np.ndarray:
-            key = (name, scales.tobytes())
+            key = (*read, scales.tobytes())
             if key not in self._weights:
                 self._weights[key] = weight_codes(weight, scales, fmt, self.scheme, moment)
             return self._weights[key]
 
-        return self._weights[name], round_at
+        return self._weights[read], round_at
 
     def precision(self, name: str) -> Precision:
         """Return the bits of the linear layer or the value of that name."""
@@ -144,6 +156,7 @@ def calibrate(model: FloatModel, pixels: np.ndarray, scheme: Scheme | None = Non
     for operation in linears.values():
         layers_by_input.setdefault(operation.inputs[0], []).append(operation.name)
 
+    folded = gelu_outputs(model) if scheme.uses("gelu_fold") else {}
     histograms: dict[str, MagnitudeHistogram] = {}
     samples: dict[str, np.ndarray] = {}
     moments: dict[str, torch.Tensor] = {}
@@ -155,7 +168,7 @@ def calibrate(model: FloatModel, pixels: np.ndarray, scheme: Scheme | None = Non
         if name in read and name not in samples:
             rows = value.reshape(-1, value.shape[-1])
             samples[name] = rows[::max(1, len(rows) // SAMPLE_ROWS)].double().numpy()
-        if name in linears and i < CORRECTION_IMAGES:
+        if (name in linears and i < CORRECTION_IMAGES) or name in folded:
             ranges.setdefault(name, ChannelRange()).update(value)
         if scheme.needs_moments and name in layers_by_input:
             rows = value.reshape(-1, value.shape[-1]).double()
@@ -167,20 +180,26 @@ def calibrate(model: FloatModel, pixels: np.ndarray, scheme: Scheme | None = Non
         graph.run(pixels[i:i + BATCH], observe)
         progress(len(pixels[i:i + BATCH]))
     limits = {}
-    if scheme.uses("activation_search"):
+    if scheme.searches_ranges:
         limits = _searched(graph, pixels, scheme, histograms, progress)
     return Calibration(
         scheme=scheme, model=model, pixels=pixels[:CORRECTION_IMAGES], histograms=histograms,
         samples=samples,
         moments={layer: moments[name].numpy() / rows_read[name]
                  for name in moments for layer in layers_by_input[name]},
-        means={name: ranges[name].mean for name in linears}, limits=limits)
+        means={name: ranges[name].mean for name in linears}, limits=limits,
+        codes=channel_codes(model, ranges, scheme.precision) if folded else {})
 
 
 def calibration_work(scheme: Scheme, count: int) -> int:
     """Return how many images `calibrate` reports to have done for `count` calibration images."""
-    searched = min(SEARCH_IMAGES, count) * SEARCH_WORK if scheme.uses("activation_search") else 0
+    searched = _search_images(scheme, count) * SEARCH_WORK if scheme.searches_ranges else 0
     return count * (1 + scheme.equalizes) + searched
+
+
+def _search_images(scheme: Scheme, count: int) -> int:
+    """Return on how many of the calibration images ranges are searched."""
+    return min(LOGIT_SEARCH_IMAGES if scheme.uses("logit_search") else SEARCH_IMAGES, count)
 
 
 def _channel_ranges(model: FloatModel, pixels: np.ndarray,
@@ -203,15 +222,26 @@ def _searched(graph: FloatGraph, pixels: np.ndarray, scheme: Scheme,
               histograms: Mapping[str, MagnitudeHistogram],
               progress: Callable[[int], None]) -> dict[str, float]:
     """Return the searched ranges."""
-    search = ActivationSearch(
-        graph.graph, {name: histogram.largest for name, histogram in histograms.items()},
-        lambda name: _precision(scheme, graph.graph, name).activation_bits)
-    chosen = pixels[np.linspace(0, len(pixels) - 1, min(SEARCH_IMAGES, len(pixels))).astype(int)]
-    with torch.inference_mode():
-        for i in range(0, len(chosen), SEARCH_BATCH):
-            batch = chosen[i:i + SEARCH_BATCH]
+    largest = {name: histogram.largest for name, histogram in histograms.items()}
+    by_logits, size = scheme.uses("logit_search"), SEARCH_BATCH
+
+    def bits(name: str) -> int:
+        return _precision(scheme, graph.graph, name).activation_bits
+
+    if by_logits:
+        search = LogitSearch(graph, largest, bits)
+        size = min(size, max(1, GRADIENT_ELEMENTS // search.gradient_elements))
+    else:
+        search = ActivationSearch(graph.graph, largest, bits)
+    count = _search_images(scheme, len(pixels))
+    chosen = pixels[np.linspace(0, len(pixels) - 1, count).astype(int)]
+    for i in range(0, count, size):
+        batch = chosen[i:i + size]
+        if by_logits:
+            search.prepare(batch)
+        with torch.inference_mode():
             graph.logits(search, batch)
-            progress(len(batch) * SEARCH_WORK)
+        progress(len(batch) * SEARCH_WORK)
     return search.limits
 
 

@@ -42,13 +42,18 @@ class LogitGradients:
         keeper = _Keeper(self.layers)
         with torch.enable_grad():
             logits = self.graph.logits(keeper, pixels)
-            probes = self._probes(logits.shape[-1])
+            probes = self._draw(logits.shape[-1])
             found = torch.autograd.grad(
                 logits, list(keeper.kept.values()), is_grads_batched=True,
                 grad_outputs=probes[:, None].expand(-1, *logits.shape))
         return dict(zip(keeper.kept, (gradient.numpy() for gradient in found), strict=True))
 
-    def _probes(self, classes: int) -> torch.Tensor:
+    @staticmethod
+    def probes(classes: int) -> int:
+        """Return how many gradients of each value there are."""
+        return classes if classes <= EACH else PROBES
+
+    def _draw(self, classes: int) -> torch.Tensor:
         """Return weights of the logits, each row scaled as the class says."""
         if classes <= EACH:
             return torch.eye(classes) / classes ** 0.5

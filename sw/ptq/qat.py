@@ -29,11 +29,11 @@ from vitrtl.sw.ptq.architectures.operations import (
     PatchEmbed,
     Softmax,
 )
+from vitrtl.sw.ptq.channel_codes import input_factors
 from vitrtl.sw.ptq.float_graph import FloatGraph, FloatInterpreter, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.origin import Origin
-from vitrtl.sw.ptq.quantize import deferred_beta
-from vitrtl.sw.ptq.sensitivity import operand_nodes
+from vitrtl.sw.ptq.sensitivity import deferred, operand_nodes
 
 __all__ = ["Recipe", "train_quantized", "trained"]
 
@@ -116,8 +116,7 @@ class _Quantized(FloatInterpreter):
 
     def __init__(self, model: FloatModel, network: IntegerNetwork) -> None:
         self.network = network
-        self.deferred = {layer.name: deferred_beta(layer)
-                         for layer in layers_of(model) if layer.gamma}
+        self.deferred = {layer.name: deferred(layer, network) for layer in layers_of(model)}
 
     def seen(self, operation: Operation, value: torch.Tensor) -> torch.Tensor:
         if isinstance(operation, Move):
@@ -127,7 +126,11 @@ class _Quantized(FloatInterpreter):
 
     def weights(self, operation: Linear) -> tuple[torch.Tensor, torch.Tensor]:
         weight, bias = operation.parameters()
-        return self._rounded_weight(operation.name, weight), bias
+        # Channels that are coded finer than others meet weights that are as much smaller.
+        (source,) = operation.inputs
+        factors = input_factors(np.array([float(s) for s in self._value(source).scale]))
+        factors = torch.from_numpy(factors).to(weight.dtype)
+        return self._rounded_weight(operation.name, weight * factors) / factors, bias
 
     def patch_embed(self, operation: PatchEmbed, image: torch.Tensor) -> torch.Tensor:
         conv = operation.module
@@ -163,7 +166,7 @@ class _Quantized(FloatInterpreter):
         for node in nodes:
             codes = node_function(self.network, node)([codes])
         real = self.network.values[nodes[-1].output].real(codes.astype(np.int64))
-        real = real + self.deferred.get(operation.name, 0.0)
+        real = real + self.deferred[operation.name]
         return _straight_through(smooth, torch.from_numpy(real).to(x.dtype))
 
 

@@ -39,6 +39,7 @@ from vitrtl.sw.ptq.architectures.operations import (
 )
 from vitrtl.sw.ptq.bias_correction import corrected
 from vitrtl.sw.ptq.calibration import Calibration, calibrate
+from vitrtl.sw.ptq.channel_codes import ChannelCodes
 from vitrtl.sw.ptq.float_graph import FloatLayer, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.observers import round_scale
@@ -182,11 +183,14 @@ class _Operand:
     name : of the integer value.
     scale : its scales as they stand.
     deferred : what each channel lacks of the float value, for the next linear layer to add.
+    codes : of the channels, where they have scales of their own for the next linear layer's
+        weights to take up; `scale` is then the largest.
     """
 
     name: str
     scale: tuple[Fraction, ...]
     deferred: np.ndarray | None = None
+    codes: ChannelCodes | None = None
 
 
 class _Export(Interpreter[_Operand]):
@@ -233,6 +237,8 @@ class _Export(Interpreter[_Operand]):
         weight, bias = (_array(p) for p in operation.parameters(torch.float64))
         if x.deferred is not None:
             bias = bias + weight @ x.deferred
+        if x.codes is not None:
+            weight = weight * x.codes.factors
         return self._affine(operation.name, x, weight.T, bias)
 
     def norm(self, operation: Norm, x: _Operand) -> _Operand:
@@ -370,8 +376,10 @@ class _Export(Interpreter[_Operand]):
                 weight, _ = self._patch_parameters(operation)
                 step = Fraction(1, 255) * self._coarsest_weight(name, weight)
             case Linear(inputs=(source,)):
-                weight, _ = operation.parameters(torch.float64)
-                step = self._read_scale(source) * self._coarsest_weight(name, _array(weight).T)
+                weight, codes = _array(operation.parameters(torch.float64)[0]), self._codes(source)
+                if codes is not None:
+                    weight = weight * codes.factors
+                step = self._read_scale(source) * self._coarsest_weight(name, weight.T, codes)
             case Product(inputs=(a, b)):
                 step = self._read_scale(a) * self._read_scale(b) * Fraction(operation.factor)
             case Norm():
@@ -396,9 +404,10 @@ class _Export(Interpreter[_Operand]):
         _, scale = entry.golden.derive(spec, Fraction(1), gamma=gamma, beta=[0.0] * len(gamma))
         return max(map(abs, scale)) if isinstance(scale, Sequence) else scale
 
-    def _coarsest_weight(self, name: str, weight: np.ndarray) -> Fraction:
+    def _coarsest_weight(self, name: str, weight: np.ndarray,
+                         codes: ChannelCodes | None = None) -> Fraction:
         """Return the largest scale of a layer's weights."""
-        scales, _ = self.calibration.weights(name, weight)
+        scales, _ = self.calibration.weights(name, weight, codes)
         return round_scale(max(scales.max(), TINY))
 
     def _read_scale(self, name: str) -> Fraction:
@@ -428,6 +437,8 @@ class _Export(Interpreter[_Operand]):
         for reader in self.graph.readers(name):
             if isinstance(reader, (Softmax, Gelu)):
                 return [self._input_scale(self.layers[reader.name])], self.calibration.format(name)
+        if codes := self._codes(name):
+            return list(map(round_scale, codes.scales.tolist())), self.calibration.format(name)
         operation = self.graph.operation(name)
         if isinstance(operation, Linear) and operation.parts:
             share = operation.width // len(operation.parts)
@@ -445,7 +456,7 @@ class _Export(Interpreter[_Operand]):
         # A merged requantizer gives s8 codes; what must be wider than that is scaled up again.
         merged = self.calibration.scale(layer.name) if fmt == S16 else scales[0]
         try:
-            constants, scale = entry.golden.export(spec, x.scale[0], self._codes(layer, x),
+            constants, scale = entry.golden.export(spec, x.scale[0], self._sampled(layer, x),
                                                    merged, **parameters)
         except ValueError as error:
             raise UserError(f"{layer.name}: {error}") from None
@@ -454,9 +465,33 @@ class _Export(Interpreter[_Operand]):
         fits = fmt.lo <= spec.out_format.lo and spec.out_format.hi <= fmt.hi
         if spec.operand != "linear" or (fits and fmt != S16):
             return x
+        if codes := self._codes(layer.name):
+            return self._requantize_channels(x, scales, fmt, codes)
         if fmt == S16:
             x = self._widen(x, scales[0])
         return self._requantize(x, scales, fmt)
+
+    def _requantize_channels(self, x: _Operand, scales: list[Fraction], fmt: Format,
+                             codes: ChannelCodes) -> _Operand:
+        """Requantize the channels of a value of one scale to codes of their own."""
+        (step,) = x.scale
+        # Finer than the unit's own steps there is nothing to see.
+        scales = [max(scale, abs(step)) for scale in scales]
+        bias = [round(Fraction(-center) / step) for center in codes.center.tolist()]
+        coded = self._requantize(x, scales, fmt, bias)
+        return _Operand(coded.name, (max(scales),),
+                        np.array([-float(b * step) for b in bias]),
+                        dataclasses.replace(codes, scales=np.array([float(s) for s in scales])))
+
+    def _codes(self, name: str) -> ChannelCodes | None:
+        """Return the codes of a value's channels, None if it has one scale.
+
+        A unit that gives the next operand itself has one scale to give it at.
+        """
+        codes = self.calibration.codes.get(name)
+        if codes is None or self.specs[self.methods[name]].merges_requantizer:
+            return None
+        return codes
 
     def _widen(self, x: _Operand, scale: Fraction) -> _Operand:
         """Put bits below codes until their scale is not above another.
@@ -470,7 +505,7 @@ class _Export(Interpreter[_Operand]):
         return self._structural(f"{x.name}.widen", "widen", [x], {"bits": bits},
                                 tuple(s / (1 << bits) for s in x.scale))
 
-    def _codes(self, layer: FloatLayer, x: _Operand) -> np.ndarray:
+    def _sampled(self, layer: FloatLayer, x: _Operand) -> np.ndarray:
         """Return what calibration saw of a layer's input, as the integer network codes it."""
         codes = np.rint(self.calibration.samples[layer.source] / float(x.scale[0]))
         return saturate(codes, self.values[x.name].format).astype(np.int64)
@@ -535,7 +570,7 @@ class _Export(Interpreter[_Operand]):
         accumulator or the requantizer could not hold the ratio. It is finer, and weights clipped,
         only where a unit behind bounds the scale of its input so that the ratio is too large.
         """
-        wanted, round_at = self.calibration.weights(name, weight)
+        wanted, round_at = self.calibration.weights(name, weight, x.codes)
         weight_scales = tuple(
             min(max(round_scale(max(scale, abs(b) / float(x.scale[0]) / LARGEST_BIAS, TINY)),
                     SMALLEST_RATIO * out_scale / x.scale[0]),

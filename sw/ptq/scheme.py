@@ -58,6 +58,11 @@ class Scheme:
         return any(map(self.uses, EQUALIZATIONS))
 
     @property
+    def searches_ranges(self) -> bool:
+        """Whether ranges are searched, one way or the other, instead of observed."""
+        return self.uses("activation_search") or self.uses("logit_search")
+
+    @property
     def needs_moments(self) -> bool:
         """Whether weights are judged by what their layers read."""
         return self.uses("weight_search") or self.uses("gptq")

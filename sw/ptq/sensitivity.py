@@ -33,7 +33,8 @@ from vitrtl.sw.ptq.metrics import ErrorMeter, NoiseMeter
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.quantize import deferred_beta, export
 
-__all__ = ["CandidateNetworks", "Sensitivity", "measure", "operand_nodes", "output_noise"]
+__all__ = ["CandidateNetworks", "Sensitivity", "deferred", "measure", "operand_nodes",
+           "output_noise"]
 
 BATCH = 8
 """Images at a time; the gradients of all their layers by several logits are kept."""
@@ -211,8 +212,8 @@ def output_noise(networks: Mapping[str, IntegerNetwork], model: FloatModel, pixe
             seen, _ = _layer_codes(executor, batch)
             for layer, meter in meters[name].items():
                 value = networks[name].values[operand_nodes(networks[name], layer)[-1].output]
-                deferred = deferred_beta(layers[layer]) if layers[layer].gamma else 0.0
-                meter.update(real[layer], value.real(seen[layer][1]) + deferred)
+                meter.update(real[layer], value.real(seen[layer][1])
+                             + deferred(layers[layer], networks[name]))
             progress(len(batch))
     return {name: {layer: _rounded(meter.asqnr) for layer, meter in of_network.items()}
             for name, of_network in meters.items()}
@@ -232,7 +233,7 @@ class _Measured:
         self.input = network.values[self.node.inputs[0]]
         self.output = network.values[self.nodes[-1].output]
         self._functions = [node_function(network, node) for node in self.nodes]
-        self._deferred = deferred_beta(layer) if layer.gamma else 0.0
+        self._deferred = deferred(layer, network)
         self._before, self._after, self._alone = NoiseMeter(), NoiseMeter(), NoiseMeter()
         self._logit_noise = 0.0
 
@@ -280,7 +281,7 @@ class _Measured:
             network_error=_rounded(logits.relative_error))
 
     def _real(self, codes: np.ndarray) -> np.ndarray:
-        """Return what output codes stand for; a beta that the next layer adds belongs to it."""
+        """Return what output codes stand for; what the next layer adds belongs to it."""
         return self.output.real(codes) + self._deferred
 
 
@@ -293,6 +294,19 @@ def operand_nodes(network: IntegerNetwork, layer: str) -> list[Node]:
     node = network.node(layer)
     return [node, *(n for n in network.nodes
                     if n.op == "requantize" and n.inputs == (node.output,))]
+
+
+def deferred(layer: FloatLayer, network: IntegerNetwork) -> np.ndarray | float:
+    """Return what each channel of a layer's operand lacks, for the next linear layer to add.
+
+    The part of a LayerNorm's beta that its unit cannot, and what a requantizer's bias takes off.
+    """
+    lacks = deferred_beta(layer) if layer.gamma else 0.0
+    node = operand_nodes(network, layer.name)[-1]
+    if node.op == "requantize" and node.constants["bias"].any():
+        step = np.array([float(s) for s in network.values[node.inputs[0]].scale])
+        lacks = lacks - node.constants["bias"] * step
+    return lacks
 
 
 def _touched(network: IntegerNetwork, layer: str) -> list[Node]:

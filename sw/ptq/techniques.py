@@ -18,8 +18,12 @@ TECHNIQUES = {
                       "goes into the rows of the next linear layer (RepQ-ViT)",
     "attention_fold": "channels of queries and keys share their ranges' ratio; that of values goes "
                       "into the rows of the projection",
+    "gelu_fold": "each channel of GELU's output has a range and a centre of its own; the "
+                 "requantizer behind the unit takes both, the next linear layer makes up for them",
     "activation_search": "an activation's range is the one that disturbs its reader's output "
                          "least, instead of what the observer says",
+    "logit_search": "an activation's range is the one that disturbs the logits least, to first "
+                    "order; in place of activation_search where both are given",
     "weight_search": "a weight channel's scale is the one that disturbs the layer's output least, "
                      "instead of the largest weight's",
     "gptq": "weights are rounded so that the layer's output is reconstructed, instead of each to "
@@ -39,9 +43,11 @@ def default_techniques(precision: Precision) -> tuple[str, ...]:
     """Return those that are used where nothing else is asked for: what pays off.
 
     What a searched weight scale gains, GPTQ gains as well, in a fraction of the time; and weights
-    of 6 or 8 bits gain nothing by either.
+    of 6 or 8 bits gain nothing by either. Of the two searches of a range the better one is used.
     """
-    without = {"weight_search"} | ({"gptq"} if precision.weight_bits > FEW_BITS else set())
+    without = {"activation_search", "weight_search"}
+    if precision.weight_bits > FEW_BITS:
+        without.add("gptq")
     return tuple(name for name in TECHNIQUES if name not in without)
 
 

@@ -15,16 +15,18 @@ from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.ptq.ablation import variants
-from vitrtl.sw.ptq.activation_search import rounded
+from vitrtl.sw.ptq.activation_search import SHARES, rounded
 from vitrtl.sw.ptq.architectures.operations import Linear
 from vitrtl.sw.ptq.calibration import calibrate, calibration_work
+from vitrtl.sw.ptq.channel_codes import ChannelCodes
 from vitrtl.sw.ptq.equalization import fold_factors
-from vitrtl.sw.ptq.float_graph import FloatGraph
+from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.precision import PRECISIONS, W8A8, Precision, parse_precision
 from vitrtl.sw.ptq.quantize import export, resolve_methods
 from vitrtl.sw.ptq.rounding import gptq, output_error, to_nearest
 from vitrtl.sw.ptq.scheme import Scheme
+from vitrtl.sw.ptq.sensitivity import deferred, operand_nodes
 from vitrtl.sw.ptq.techniques import (
     EQUALIZATIONS,
     TECHNIQUES,
@@ -187,6 +189,62 @@ def test_searched_ranges_disturb_the_next_layer_less_than_observed_ones(model, p
                          @ weight.T).square().mean()) for c in (searched, observed)]
         ratios.append(errors[0] / errors[1])
     assert max(ratios) < 1.05 and min(ratios) < 0.8
+
+
+def test_range_by_logits_is_the_one_at_which_the_logits_err_least(model, pixels):
+    """Of what the head reads the first order is exact: its range can be tried one by one."""
+    scheme = Scheme(edges=Precision(8, 4), techniques=("logit_search",))
+    limit = calibrate(model, pixels, scheme).limits["norm"]
+    graph, seen = FloatGraph(model), {}
+    graph.run(pixels, seen.__setitem__)
+    head = model.module.head.weight.detach()
+    largest = float(seen["norm"].abs().max())
+    errors = [float(((rounded(x, largest * share, 7) - x) @ head.T).square().sum())
+              for x in [seen["norm"][:, 0]] for share in SHARES]
+    assert limit == pytest.approx(largest * SHARES[int(np.argmin(errors))], rel=1e-6)
+
+
+def test_channels_of_gelu_fill_their_codes_and_come_closer_to_its_values(model, pixels):
+    def run(techniques):
+        """Return the GELU layers, and of each the operand's codes and its error by channel."""
+        calibration = calibrate(model, pixels, Scheme(observer="minmax", techniques=techniques))
+        network = export(calibration, resolve_methods(calibration.model, {}, {}))
+        wanted, seen = {}, {}
+        FloatGraph(calibration.model).run(pixels, wanted.__setitem__)
+        Executor(network).run(pixels, lambda node, inputs, output: seen.setdefault(
+            node.name, []).append(output))
+        layers = [one for one in layers_of(calibration.model) if one.operator == "gelu"]
+        found = []
+        for layer in layers:
+            name = operand_nodes(network, layer.name)[-1].name
+            codes = np.concatenate(seen[name])
+            real = network.values[name].real(codes) + deferred(layer, network)
+            error = np.square(real - wanted[layer.name].numpy()).mean(axis=(0, 1))
+            found.append((codes.reshape(-1, codes.shape[-1]), error))
+        return found
+
+    for (codes, error), (_, coarse) in zip(run(("gelu_fold",)), run(()), strict=True):
+        # The channel that sets the step has its range from one end of the codes to the other.
+        assert codes.max() > 115 and codes.min() < -115
+        assert np.median(error / coarse) < 0.5
+
+
+def test_units_that_give_the_operand_themselves_keep_one_scale(model, pixels):
+    network = network_of(model, pixels, techniques=("gelu_fold",), gelu="gelu_lut")
+    assert len(network.values["blocks.0.mlp.gelu"].scale) == 1
+    np.testing.assert_array_equal(
+        network.operands["blocks.0.mlp.fc2.weight"],
+        network_of(model, pixels, techniques=(), gelu="gelu_lut")
+        .operands["blocks.0.mlp.fc2.weight"])
+
+
+def test_moment_of_channel_codes_is_that_of_what_the_weights_meet():
+    random = np.random.RandomState(0)
+    x = random.normal(size=(50, 4)) * [1, 3, 0.5, 2] + [0, 1, 2, -1]
+    codes = ChannelCodes(mean=x.mean(axis=0), center=np.array([0.0, 1.5, 2, -3]),
+                         scales=np.array([0.1, 0.4, 0.05, 0.2]))
+    y = (x - codes.center) / codes.scales * codes.scales.max()
+    np.testing.assert_allclose(codes.moment(x.T @ x / 50), y.T @ y / 50)
 
 
 def test_bias_correction_takes_the_mean_error_of_every_layer_away(model, pixels):
