@@ -1,22 +1,16 @@
 """The engine that multiplies: the array between its operands' readers and its results' writer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.accelerator.issue import Issue
+from vitrtl.hw.accelerator.job_queue import JobQueue
 from vitrtl.hw.accelerator.loops import Addresses, WordReader
-from vitrtl.hw.accelerator.ports import (
-    ConstantsPort,
-    EngineControl,
-    InstructionLayout,
-    ReadPort,
-    Tap,
-    WritePort,
-)
+from vitrtl.hw.accelerator.ports import ConstantsPort, EngineControl, ReadPort, Tap, WritePort
 from vitrtl.hw.accelerator.result_requantizer import ResultJob, ResultRequantizer
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.hw.accumulating_array import AccumulatingArray
@@ -25,50 +19,13 @@ from vitrtl.sw.accelerator.isa import MODES
 from vitrtl.sw.accelerator.registers import FAULTS
 from vitrtl.sw.accelerator.spec import ARRAY, AcceleratorSpec
 
-__all__ = ["ArrayEngine", "JobQueue"]
+__all__ = ["ArrayEngine"]
 
 DISTRIBUTED_DEPTH = 64
 """Words up to which a memory takes distributed memory: a block of the device has many more."""
 
 LONGEST_QUEUE = 1024
 """Words of the longest queue of results in block memory."""
-
-
-class JobQueue(wiring.Component):
-    """Holds what a part of the engine needs of the instructions that it has not begun.
-
-    Parameters
-    ----------
-    names : of the fields.
-
-    Members
-    -------
-    i : instructions.
-    o : those fields of them.
-
-    Latency
-    -------
-    One cycle.
-    """
-
-    DEPTH = 4
-
-    def __init__(self, names: Iterable[str]) -> None:
-        fields = InstructionLayout(ARRAY)
-        self.layout = data.StructLayout({name: fields.members[name] for name in names})
-        super().__init__({"i": In(stream.Signature(fields)),
-                          "o": Out(stream.Signature(self.layout))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.queue = queue = SyncFIFO(width=self.layout.size, depth=self.DEPTH)
-        m.d.comb += [
-            queue.w_en.eq(self.i.valid), self.i.ready.eq(queue.w_rdy),
-            queue.w_data.eq(Cat(self.i.payload[name] for name in self.layout.members)),
-            self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
-            Value.cast(self.o.payload).eq(queue.r_data),
-        ]
-        return m
 
 
 class ArrayEngine(wiring.Component):
@@ -195,14 +152,12 @@ class ArrayEngine(wiring.Component):
         m.d.comb += [issue.ended.eq(control.ended), issue.counts.eq(control.counts)]
         instruction = issue.o.payload
 
-        jobs = {
-            "activations": JobQueue(("rows", "k_tiles", "n_tiles", "a_base", "a_row")),
-            "weights": JobQueue(("k_tiles", "n_tiles", "w_scratch", "transposed", "w_base", "w_n",
-                                 "w_k", "w_i")),
-            "residual": JobQueue(("rows", "n_tiles", "o_base", "o_row")),
-            "results": JobQueue(ResultJob().members),
-            "writes": JobQueue(("rows", "n_tiles", "o_base", "o_row")),
-        }
+        loops = ("rows", "n_tiles", "o_base", "o_row")
+        jobs = {name: JobQueue(ARRAY, fields) for name, fields in (
+            ("activations", ("rows", "k_tiles", "n_tiles", "a_base", "a_row")),
+            ("weights", ("k_tiles", "n_tiles", "w_scratch", "transposed", "w_base", "w_n", "w_k",
+                         "w_i")),
+            ("residual", loops), ("results", ResultJob().members), ("writes", loops))}
         # The instruction stands still for longer than this takes before its waits are over.
         sound = Signal()
         m.d.sync += sound.eq(

@@ -1,6 +1,6 @@
 """Requantizes the array's results, a part of a beat in each cycle, and adds them to a residual."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -100,7 +100,7 @@ class ResultRequantizer(wiring.Component):
         # A job is held from the cycle after its predecessor's end.
         job = Signal(ResultJob(), reset_less=True)
         held, step, ends = Signal(), Signal(), Signal()
-        phase = Signal(range(self.phases))
+        phase = Signal(range(self.phases)) if self.phases > 1 else Const(0, 0)
         last_phase = phase == self.phases - 1
         m.d.comb += [
             step.eq(self.i.valid & held & advance),
@@ -108,8 +108,9 @@ class ResultRequantizer(wiring.Component):
             ends.eq(step & last_phase & self.i.payload.last & (job.n_tiles == 1)),
             self.job.ready.eq(~held | ends),
         ]
-        with m.If(step):
-            m.d.sync += phase.eq(Mux(last_phase, 0, phase + 1))
+        if self.phases > 1:
+            with m.If(step):
+                m.d.sync += phase.eq(phase + 1)
         with m.If(self.job.ready):
             m.d.sync += [held.eq(self.job.valid), job.eq(self.job.payload)]
         with m.Elif(step & last_phase & self.i.payload.last):
@@ -187,7 +188,9 @@ class ResultRequantizer(wiring.Component):
 
 def _part(value: Value, index: Value, count: int) -> Value:
     """Return one of `count` equal parts."""
-    return value if count == 1 else value.word_select(index, len(value) // count)
+    width = len(value) // count
+    return value if count == 1 else Array(
+        value[start:start + width] for start in range(0, len(value), width))[index]
 
 
 def _saturated(value: Value, fmt: Format) -> Value:

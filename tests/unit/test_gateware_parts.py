@@ -167,8 +167,9 @@ def test_mean_and_variance_of_a_row_are_exact():
     assert set(gaps) == {dut.cycles}
 
 
-def test_row_buffer_keeps_order_and_capacity_under_pauses():
-    dut = RowBuffer(width=12, longest_beats=20)
+@pytest.mark.parametrize("distributed", [False, True])
+def test_row_buffer_keeps_order_and_capacity_under_pauses(distributed):
+    dut = RowBuffer(width=12, longest_beats=20, distributed=distributed)
     rng = np.random.default_rng(2)
     sent, received = rng.integers(0, 2**12, 500).tolist(), []
 
