@@ -5,11 +5,12 @@ from the numbers that the gates state: when its words are there and what it wait
 when its engine is free, how fast operands come and results go. Nothing steps from cycle to cycle.
 """
 
+import contextlib
 import dataclasses
 import functools
 import gc
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -135,7 +136,7 @@ class _Array(_Engine):
 
     def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
         super().__init__(engine, first_word, spec, bus)
-        array = _built_array(spec)
+        array = _array_cycles(spec)
         self.shortest, self.per_word = array["shortest_pass"], array["result_cycles"]
         self.places, self.result = array["queued_results"], array["result"]
         self.requantized, self.first = array["requantized"], array["first_beat"]
@@ -172,22 +173,22 @@ class _Array(_Engine):
 class _Vector(_Engine):
     """A unit with its requantizer: rows one behind the other."""
 
-    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
+    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus,
+                 runs: frozenset[tuple[int, int]]) -> None:
         super().__init__(engine, first_word, spec, bus)
-        self.timing = _vector_timing(spec, engine)
+        self._cycles = _vector_cycles(spec, engine, runs)
 
     def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
         begin = self._decoded()
         if config:
-            # Words of another layer are taken when nothing is in flight, two cycles each.
+            # Words of another layer are taken when nothing is in flight.
             quiet = max(begin - DECODED + 1, self.ends[-1] + 2 if self.ends else 0)
-            begin = quiet + self.timing.config_cycles * config + DECODED - 1
+            begin = quiet + config + DECODED - 1
         begin = max(begin, ready)
-        rows, elements = fields["rows"], fields["elements"]
-        if not rows:
+        if not fields["rows"]:
             return begin, begin + 1
-        after = self.ends[-1] + self.timing.interval(rows, elements) if self.ends else 0
-        return begin, max(begin + self.timing.cycles(rows, elements), after)
+        alone, behind = self._cycles[fields["rows"], fields["elements"]]
+        return begin, max(begin + alone, self.ends[-1] + behind if self.ends else 0)
 
 
 class _Dma(_Engine):
@@ -215,20 +216,6 @@ class _Dma(_Engine):
         return begin, self._free + 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _VectorTiming:
-    """Cycles of a vector engine's runs, as the gates state them."""
-
-    engine: object
-    config_cycles: int
-
-    def cycles(self, rows: int, elements: int) -> int:
-        return self.engine.cycles(rows, elements)
-
-    def interval(self, rows: int, elements: int) -> int:
-        return self.engine.interval(rows, elements)
-
-
 def _engines(program: Program, bus: Bus) -> list[_Engine]:
     """Return the engines, each with the cycle in which its program begins."""
     spec = program.spec
@@ -238,32 +225,53 @@ def _engines(program: Program, bus: Bus) -> list[_Engine]:
     found: list[_Engine] = []
     for engine in range(spec.engine_count):
         entry = header + bus.cycles(-(-(HEADER_WORDS + engine) // per_beat)) + engine
-        kind = {DMA: _Dma, ARRAY: _Array}.get(engine, _Vector)
-        found.append(kind(engine, entry + 4 + trip, spec, bus))
+        word = entry + 4 + trip
+        if engine == DMA:
+            found.append(_Dma(engine, word, spec, bus))
+        elif engine == ARRAY:
+            found.append(_Array(engine, word, spec, bus))
+        else:
+            runs = frozenset((fields["rows"], fields["elements"])
+                             for fields, _ in program.instructions[engine] if fields["rows"])
+            found.append(_Vector(engine, word, spec, bus, runs))
     return found
 
 
-@functools.cache
-def _built_array(spec: AcceleratorSpec) -> dict[str, int]:
-    """Return what the array engine's gates state of their cycles."""
-    from vitrtl.hw.accelerator.array_engine import ArrayEngine
-    from vitrtl.hw.accelerator.banked_memory import BankedMemory
-
+@contextlib.contextmanager
+def _parts() -> Iterator[None]:
+    """Let components be made to ask them for their cycles, and thrown away."""
     with warnings.catch_warnings():
         # Amaranth warns of a component that never becomes part of a design, when it goes.
         warnings.filterwarnings("ignore", ".* created but never used")
-        engine = ArrayEngine(spec)
+        yield
+        gc.collect()
+
+
+@functools.cache
+def _array_cycles(spec: AcceleratorSpec) -> dict[str, int]:
+    """Return what the array engine's gates state of their cycles."""
+    from vitrtl.hw.accelerator.array_engine import ArrayEngine
+    from vitrtl.hw.accelerator.banked_memory import BankedMemory
+    from vitrtl.hw.accelerator.result_requantizer import ResultRequantizer
+
+    with _parts():
+        engine, requantizer = ArrayEngine(spec), ResultRequantizer(spec)
         numbers = {"shortest_pass": engine.shortest_pass, "result_cycles": engine.result_cycles,
                    "queued_results": engine.queued_results, "result": engine.result,
-                   "requantized": engine._requantizer.latency,
+                   "requantized": requantizer.latency,
                    "first_beat": engine.first_beat(BankedMemory.LATENCY)}
-        del engine
-        gc.collect()
+        del engine, requantizer
     return numbers
 
 
 @functools.cache
-def _vector_timing(spec: AcceleratorSpec, index: int) -> _VectorTiming:
+def _vector_cycles(spec: AcceleratorSpec, index: int,
+                   runs: frozenset[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return the cycles of runs of so many rows and elements, alone and behind another run."""
     from vitrtl.hw.accelerator.vector_engine import VectorEngine
 
-    return _VectorTiming(VectorEngine(spec, index), 1)
+    with _parts():
+        engine = VectorEngine(spec, index)
+        found = {run: (engine.cycles(*run), engine.interval(*run)) for run in runs}
+        del engine
+    return found
