@@ -53,7 +53,12 @@ module bench_accelerator;
     logic [31:0] writing     /*verilator public_flat_rd*/;
 
     string       folder;
-    logic        was_opened, open, close, running;
+    logic        was_opened, open, close;
+
+    // What a test can set is looked at in every cycle: a register keeps that from all that the
+    // reset reaches.
+    logic        reset = 1;
+    always_ff @(posedge clk) reset <= rst;
 
     logic [7:0]  s_axi_awaddr, s_axi_araddr;
     logic [31:0] s_axi_wdata, s_axi_rdata;
@@ -82,7 +87,7 @@ module bench_accelerator;
     initial if (!$value$plusargs("folder=%s", folder)) $fatal(1, "+folder=PATH is missing");
 
     axi_lite_master u_registers (
-        .clk, .rst, .request, .write, .address, .value, .done(accessed), .answer, .response,
+        .clk, .rst(reset), .request, .write, .address, .value, .done(accessed), .answer, .response,
         .awaddr(s_axi_awaddr), .awvalid(s_axi_awvalid), .awready(s_axi_awready),
         .wdata(s_axi_wdata), .wstrb(s_axi_wstrb), .wvalid(s_axi_wvalid), .wready(s_axi_wready),
         .bresp(s_axi_bresp), .bvalid(s_axi_bvalid), .bready(s_axi_bready),
@@ -91,7 +96,7 @@ module bench_accelerator;
 
     `UNIT u_unit (
         `TAPS
-        .clk, .rst, .irq, .event_issued, .event_done, .event_beat,
+        .clk, .rst(reset), .irq, .event_issued, .event_done, .event_beat,
         .s_axi_awaddr, .s_axi_awvalid, .s_axi_awready, .s_axi_wdata, .s_axi_wstrb, .s_axi_wvalid,
         .s_axi_wready, .s_axi_bresp, .s_axi_bvalid, .s_axi_bready, .s_axi_araddr, .s_axi_arvalid,
         .s_axi_arready, .s_axi_rdata, .s_axi_rresp, .s_axi_rvalid, .s_axi_rready,
@@ -102,7 +107,7 @@ module bench_accelerator;
         .m_axi_wready, .m_axi_bid, .m_axi_bresp, .m_axi_bvalid, .m_axi_bready);
 
     axi_memory #(.DATA_BYTES(SIZE), .SIZE(`MEMORY_BYTES), .ID_BITS(`ID_BITS)) u_memory (
-        .clk, .rst, .load, .dump,
+        .clk, .rst(reset), .load, .dump,
         .path(load ? {folder, "/memory.bin"} : $sformatf("%s/dump_%0d.bin", folder, number)),
         .dump_base, .dump_size, .latency, .bandwidth, .enter, .leave, .seed, .error_base,
         .error_size,
@@ -134,7 +139,7 @@ module bench_accelerator;
     assign over = irq || cycle == patience;
     always_ff @(posedge clk) begin
         was_opened <= opened;
-        if (rst) cycle <= 0;
+        if (reset) cycle <= 0;
         else if (s_axi_wvalid && s_axi_wready && s_axi_awaddr == CONTROL && s_axi_wdata[0])
             cycle <= 0;
         else if (cycle != patience) cycle <= cycle + 1;
