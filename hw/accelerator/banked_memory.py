@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In
 
 from vitrtl.hw.accelerator.ports import ReadPort, WritePort
 from vitrtl.hw.block_memory import BlockMemory
+from vitrtl.hw.pipeline import Pipeline
 
 __all__ = ["BankedMemory"]
 
@@ -79,12 +80,10 @@ class BankedMemory(wiring.Component):
             ]
 
         # A block's own register answers; the choice of the bank goes into one more.
+        pipe = Pipeline(m, Const(1))
         for port in self.r:
-            valid, bank = port.en & port.ready, self._bank(port)
-            for _ in range(self.LATENCY - 1):
-                valid_reg, bank_reg = Signal(), Signal.like(bank, reset_less=True)
-                m.d.sync += [valid_reg.eq(valid), bank_reg.eq(bank)]
-                valid, bank = valid_reg, bank_reg
+            valid = pipe.reg(port.en & port.ready, self.LATENCY - 1, reset_less=False)
+            bank = pipe.reg(self._bank(port), self.LATENCY - 1)
             m.d.sync += port.valid.eq(valid)
             with m.Switch(bank):
                 for index, store in enumerate(stores):

@@ -1,6 +1,6 @@
 """Between words of a memory and beats of a stream: rows cut apart, rows put together."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -73,7 +73,8 @@ class Serializer(wiring.Component):
             m.d.sync += [
                 self.o.valid.eq(1), word.eq(self.i.payload.data), after.eq(beats_after),
                 final.eq(beats_after == 0), ends_row.eq(self.i.payload.last0),
-                tail_keep.eq(Cat(tails.r_data[:lane_bits] >= lane for lane in range(lanes))),
+                tail_keep.eq(Cat(Const(1, 1), *(tails.r_data[:lane_bits] >= lane
+                                                for lane in range(1, lanes)))),
             ]
         with m.Elif(taken):
             m.d.sync += [self.o.valid.eq(~final), word.eq(word >> lanes * width),
