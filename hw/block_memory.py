@@ -4,10 +4,13 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value, Va
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["BlockMemory"]
+__all__ = ["DISTRIBUTED_DEPTH", "BlockMemory"]
 
 BLOCK_WIDTH = 18
 BLOCK_DEPTH = 1024
+
+DISTRIBUTED_DEPTH = 64
+"""Words up to which a memory is worth no block, where blocks are scarce."""
 
 
 class BlockMemory(wiring.Component):

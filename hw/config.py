@@ -53,31 +53,38 @@ class ConfigBank:
             self.m.d.sync += value.eq(self.port.payload.data)
         return value
 
-    def memory(self, name: str, lanes: int = 1) -> list[BlockMemory]:
+    def memory(self, name: str, lanes: int = 1, *,
+               distributed: bool = False) -> list[BlockMemory]:
         """Return one memory per lane of a register with a word per channel, to read from.
 
         Word `lanes * i + l` is at address i of lane l.
+
+        Parameters
+        ----------
+        distributed : not in blocks.
         """
         stores = []
         for lane in range(lanes):
-            store = self._store(self._registers[name], lane, lanes)
+            store = self._store(self._registers[name], lane, lanes, distributed)
             self.m.submodules[f"config_{name}_{lane}"] = store
             stores.append(store)
         return stores
 
     def table(self, name: str) -> BlockMemory:
         """Return a memory with every word of a register, to look up in; another at every call."""
-        store = self._store(self._registers[name], 0, 1)
+        store = self._store(self._registers[name], 0, 1, False)
         self.m.submodules += store
         return store
 
-    def _store(self, register: Register, lane: int, lanes: int) -> BlockMemory:
+    def _store(self, register: Register, lane: int, lanes: int,
+               distributed: bool) -> BlockMemory:
         """Return the memory that takes one word of `lanes`."""
         lane_bits = (lanes - 1).bit_length()
         span_bits = (register.depth - 1).bit_length()
         address = self.port.payload.address
         hit = address[span_bits:] == register.address >> span_bits
-        store = BlockMemory(register.format.width, -(-register.depth // lanes))
+        store = BlockMemory(register.format.width, -(-register.depth // lanes),
+                            distributed=distributed)
         self.m.d.comb += [
             store.w_en.eq(self._writes(hit, address[:lane_bits] == lane)),
             store.w_addr.eq(address[lane_bits:span_bits]),

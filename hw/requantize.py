@@ -19,6 +19,11 @@ class Requantize(Elementwise):
     The channel is the place of the element in its row. Constants of a channel sit in block
     memories of one word per channel.
 
+    Parameters
+    ----------
+    spec : its numbers.
+    distributed : constants are not in block memories.
+
     Latency
     -------
     7 cycles: memory (2), bias and product (3), shift, rounding with saturation.
@@ -26,11 +31,15 @@ class Requantize(Elementwise):
 
     STAGES = 7
 
+    def __init__(self, spec: RequantizeSpec, *, distributed: bool = False) -> None:
+        self.distributed = distributed
+        super().__init__(spec)
+
     def datapath(self, m: Module, pipe: Pipeline, config: ConfigBank,
                  row_start: Value) -> Callable[[int, Value], Value]:
         spec = self.spec
-        bias = config.memory("bias", spec.lanes)
-        factor = config.memory("factor", spec.lanes)
+        bias = config.memory("bias", spec.lanes, distributed=self.distributed)
+        factor = config.memory("factor", spec.lanes, distributed=self.distributed)
         per_channel = config.scalar("per_channel")
 
         # The beat's place in its row addresses the constants.

@@ -14,15 +14,13 @@ from vitrtl.hw.accelerator.ports import ConstantsPort, EngineControl, ReadPort, 
 from vitrtl.hw.accelerator.result_requantizer import ResultJob, ResultRequantizer
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.hw.accumulating_array import AccumulatingArray
+from vitrtl.hw.block_memory import DISTRIBUTED_DEPTH
 from vitrtl.hw.row import RowBuffer
 from vitrtl.sw.accelerator.isa import MODES
 from vitrtl.sw.accelerator.registers import FAULTS
 from vitrtl.sw.accelerator.spec import ARRAY, AcceleratorSpec
 
 __all__ = ["ArrayEngine"]
-
-DISTRIBUTED_DEPTH = 64
-"""Words up to which a memory takes distributed memory: a block of the device has many more."""
 
 LONGEST_QUEUE = 1024
 """Words of the longest queue of results in block memory."""

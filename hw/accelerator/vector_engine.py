@@ -11,6 +11,7 @@ from vitrtl.hw.accelerator.issue import Issue
 from vitrtl.hw.accelerator.loops import Addresses, WordReader
 from vitrtl.hw.accelerator.ports import EngineControl, ReadPort, Tap, WritePort
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
+from vitrtl.hw.block_memory import DISTRIBUTED_DEPTH
 from vitrtl.hw.requantize import Requantize
 from vitrtl.sw.accelerator.isa import CONFIG_ADDRESS_BITS, CONFIG_DATA_BITS
 from vitrtl.sw.accelerator.registers import FAULTS
@@ -62,8 +63,10 @@ class VectorEngine(wiring.Component):
         self.spec, self.index = spec, index
         self.engine = spec.engines[index - 2]
         self.unit = unit(self.engine.unit, gates=True).gates(self.engine.spec)
-        self.requantize = (None if self.engine.requantize is None
-                           else Requantize(self.engine.requantize))
+        self.requantize = None
+        if (numbers := self.engine.requantize) is not None:
+            self.requantize = Requantize(
+                numbers, distributed=numbers.channels <= DISTRIBUTED_DEPTH * numbers.lanes)
         self.element_width = 16 if self.engine.reads_residual else 8
         size = spec.size
         super().__init__({
