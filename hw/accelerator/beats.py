@@ -56,7 +56,6 @@ class Serializer(wiring.Component):
 
         # A word is shifted out; what is known of its row comes along.
         word = Signal(self.size * width, reset_less=True)
-        after = Signal(range(self.size // lanes))
         final, ends_row = Signal(), Signal()
         tail_keep = Signal(lanes)
         taken, load = Signal(), Signal()
@@ -68,17 +67,24 @@ class Serializer(wiring.Component):
             tails.r_en.eq(load & self.i.payload.last0 & self.i.payload.last1),
         ]
         with m.If(load):
-            beats_after = Mux(self.i.payload.last0, tails.r_data[lane_bits:],
-                              self.size // lanes - 1)
             m.d.sync += [
-                self.o.valid.eq(1), word.eq(self.i.payload.data), after.eq(beats_after),
-                final.eq(beats_after == 0), ends_row.eq(self.i.payload.last0),
+                self.o.valid.eq(1), word.eq(self.i.payload.data),
+                ends_row.eq(self.i.payload.last0),
                 tail_keep.eq(Cat(Const(1, 1), *(tails.r_data[:lane_bits] >= lane
                                                 for lane in range(1, lanes)))),
             ]
         with m.Elif(taken):
-            m.d.sync += [self.o.valid.eq(~final), word.eq(word >> lanes * width),
-                         after.eq(after - 1), final.eq(after == 1)]
+            m.d.sync += [self.o.valid.eq(~final), word.eq(word >> lanes * width)]
+        if self.size == lanes:
+            m.d.comb += final.eq(1)
+        else:
+            most = self.size // lanes - 1
+            after, beats_after = Signal(range(most + 1)), Signal(range(most + 1))
+            m.d.comb += beats_after.eq(Mux(self.i.payload.last0, tails.r_data[lane_bits:], most))
+            with m.If(load):
+                m.d.sync += [after.eq(beats_after), final.eq(beats_after == 0)]
+            with m.Elif(taken):
+                m.d.sync += [after.eq(after - 1), final.eq(after == 1)]
 
         gate = RowGate(m, taken, beat.last)
         m.d.comb += [beat.first.eq(~gate.in_row), beat.last.eq(final & ends_row)]
@@ -122,6 +128,11 @@ class Packer(wiring.Component):
             m.d.comb += extended.eq(element)
             elements.append(extended)
 
+        m.d.comb += self.i.ready.eq(self.o.ready)
+        if places == 1:
+            m.d.comb += [self.o.payload.eq(Cat(elements)), self.o.valid.eq(self.i.valid)]
+            return m
+
         # What is collected is zero where nothing came yet.
         collected = Signal(8 * (self.size - spec.lanes))
         place = Signal(range(places))
@@ -130,7 +141,6 @@ class Packer(wiring.Component):
             self.o.payload.eq(collected),
             self.o.payload.word_select(place, part).eq(Cat(elements)),
             self.o.valid.eq(self.i.valid & (beat.last | (place == places - 1))),
-            self.i.ready.eq(self.o.ready),
         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [collected.eq(self.o.payload), place.eq(place + 1)]

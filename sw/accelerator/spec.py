@@ -49,6 +49,14 @@ class EngineSpec:
         if self.requantize is not None and self.requantize.lanes != self.spec.lanes:
             raise ValueError(f"lanes of {self.unit} and its requantizer must be the same, not "
                              f"{self.spec.lanes} and {self.requantize.lanes}")
+        element = 16 if self.reads_residual else 8
+        if self.spec.in_format.width > element:
+            raise ValueError(f"elements of {self.unit} must be {element} bits at most, not "
+                             f"{self.spec.in_format.width}")
+        if self.requantize is not None:
+            given, takes = self.spec.out_format, self.requantize.in_format
+            if given.lo < takes.lo or given.hi > takes.hi:
+                raise ValueError(f"requantizer must take the {given} of {self.unit}, not {takes}")
         if self.out_width > 8:
             raise ValueError(f"results of {self.unit} must be 8 bits at most, not "
                              f"{self.out_width}")
