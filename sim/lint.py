@@ -35,7 +35,7 @@ WAIVERS = (
     Waiver("PROCASSINIT", r"", "the initial value is the one after configuration; reset sets it"),
     Waiver("CASEINCOMPLETE", r"", "Yosys assigns the default before the case"),
     Waiver("CMPCONST", r"limited range", "a clamp that the widths of this spec never need"),
-    Waiver("PINMISSING", r"Instance has missing pin: '(CLK|CE|RST|SIGNEDP|DOB)",
+    Waiver("PINMISSING", r"Instance has missing pin: '(CLK|CE|RST|SIGNEDP|DO[AB])",
            "inputs of the device's blocks that are not used have defaults, outputs no reader"),
     Waiver("DECLFILENAME", r"", "one file holds a unit with all its inner modules"),
     Waiver("VARHIDDEN", r"in upper scope", "a signal may have the name of the instance it is in"),
