@@ -135,7 +135,8 @@ class ResultRequantizer(wiring.Component):
                            phase), Requantize.STAGES - 1)
         closes, narrow, adds, which = tag[0], tag[1], tag[2], tag[3:]
 
-        # Everything waits for a residual, and for the output to be taken.
+        # Everything waits for a residual, and for the output to be taken; but the output goes
+        # while a residual is waited for.
         needs = valid & adds
         residual = _part(self.residual.payload.data, which, self.phases)
         addends = pipe.reg(Mux(needs, residual, 0))
@@ -156,8 +157,12 @@ class ResultRequantizer(wiring.Component):
         word = Signal(wide.width * spec.size, reset_less=True)
         with m.If(advance & pipe.reg(valid, 2, reset_less=False)):
             m.d.sync += word.eq(Cat(word, *collected)[-len(word):])
+        complete = pipe.reg(valid & closes, 2, reset_less=False)
+        with m.If(advance):
+            m.d.sync += self.o.valid.eq(complete)
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         m.d.comb += [
-            self.o.valid.eq(pipe.reg(valid & closes, 3, reset_less=False)),
             Value.cast(self.o.payload.data).eq(word),
             self.o.payload.narrow.eq(pipe.reg(narrows)),
         ]

@@ -129,11 +129,11 @@ class Playground:
         self.simulator = simulator = Simulator(dut)
         simulator.add_clock(1e-6)
         simulator.add_testbench(self.program)
-        for port, memory, bits in ((dut.activations, "scratch", 8), (dut.weights, "weights", 8),
-                                   (dut.keys, "scratch", 8), (dut.residual_r, "residual", 16)):
-            simulator.add_testbench(self.reader(port, memory, bits), background=True)
-        for port, memory, bits in ((dut.w, "scratch", 8), (dut.residual_w, "residual", 16)):
-            simulator.add_testbench(self.writer(port, memory, bits), background=True)
+        for name, memory, bits in (("activations", "scratch", 8), ("weights", "weights", 8),
+                                   ("keys", "scratch", 8), ("residual_r", "residual", 16)):
+            simulator.add_testbench(self.reader(name, memory, bits), background=True)
+        for name, memory, bits in (("w", "scratch", 8), ("residual_w", "residual", 16)):
+            simulator.add_testbench(self.writer(name, memory, bits), background=True)
         simulator.add_testbench(self.watch)
 
     def run(self, memories, programs, busy=0.0, seed=0):
@@ -143,7 +143,7 @@ class Playground:
         ----------
         memories : that the engine's ports read and write.
         programs : fields of instructions.
-        busy : probability that a port is not ready.
+        busy : probability that a port is not ready; of all ports, or by name.
         """
         self.memories, self.busy, self.expected = memories, busy, len(programs)
         self.words = [word for fields in programs
@@ -155,8 +155,9 @@ class Playground:
         self.simulator.run()
         return self.trace
 
-    def ready(self):
-        return int(self.rng.random() >= self.busy)
+    def ready(self, name):
+        busy = self.busy.get(name, 0) if isinstance(self.busy, dict) else self.busy
+        return int(self.rng.random() >= busy)
 
     async def program(self, ctx):
         dut = self.dut
@@ -171,10 +172,12 @@ class Playground:
             await ctx.tick().until(dut.control.words.ready)
         ctx.set(dut.control.words.valid, 0)
 
-    def reader(self, port, memory, bits):
+    def reader(self, name, memory, bits):
+        port = getattr(self.dut, name)
+
         async def serve(ctx):
             store = getattr(self.memories, memory)
-            ctx.set(port.ready, self.ready())
+            ctx.set(port.ready, self.ready(name))
             coming = [None] * (MEMORY_LATENCY - 1)
             async for *_, enabled, address, ready in ctx.tick().sample(
                     port.en, port.addr, port.ready):
@@ -182,13 +185,15 @@ class Playground:
                 word = coming.pop(0)
                 ctx.set(port.valid, word is not None)
                 ctx.set(port.data, word or 0)
-                ctx.set(port.ready, self.ready())
+                ctx.set(port.ready, self.ready(name))
         return serve
 
-    def writer(self, port, memory, bits):
+    def writer(self, name, memory, bits):
+        port = getattr(self.dut, name)
+
         async def serve(ctx):
             store = getattr(self.memories, memory)
-            ctx.set(port.ready, self.ready())
+            ctx.set(port.ready, self.ready(name))
             waiting = None
             async for *_, enabled, address, word, ready in ctx.tick().sample(
                     port.en, port.addr, port.data, port.ready):
@@ -196,7 +201,7 @@ class Playground:
                 waiting = (enabled, address, word) if enabled and not ready else None
                 if enabled and ready:
                     store[address] = as_codes(word, bits, len(store[address]))
-                ctx.set(port.ready, self.ready())
+                ctx.set(port.ready, self.ready(name))
         return serve
 
     async def watch(self, ctx):
@@ -292,6 +297,14 @@ MIXED = [
 @pytest.mark.parametrize("busy", [0.0, 0.5, 0.9])
 def test_instructions_of_all_kinds_follow_each_other_whatever_the_memories_do(busy):
     check(SPEC, MIXED if busy < 0.9 else MIXED[1:6], busy, seed=int(busy * 10))
+
+
+@pytest.mark.parametrize("slow", ["activations", "weights", "keys", "w", "residual_r",
+                                  "residual_w"])
+def test_any_memory_port_may_be_the_slow_one(slow):
+    programs = [instruction(8, 6, 1, 1, "wide", o_base=0),
+                instruction(8, 8, 1, 2, "add", w_scratch=1), instruction(8, 8, 1, 1)]
+    check(SPEC, programs, busy={slow: 0.85})
 
 
 @pytest.mark.parametrize("lanes", [1, 8])
