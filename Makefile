@@ -3,12 +3,13 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup board sim coverage verilog cost errors search study test lint clean
+.PHONY: help setup board sim coverage verilog cost errors search study gatesim test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
 	@echo "              UNIT=softmax_shiftmax  only this unit;  WAVES=1  leave a waveform"
 	@echo "make coverage the same with 2, 4 and 8 lanes, narrow inputs and the longest rows, without a network"
+	@echo "make gatesim  simulate the netlists after synthesis on the same vectors"
 	@echo "make search   choose a method per layer from accuracy and measured cost"
 	@echo "make study    search and ablate the hard networks, whose tables are in docs/quantization.md"
 	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
@@ -27,6 +28,9 @@ sim: $(VECTORS)
 
 coverage: $(COVERAGE)
 	@$(VITRTL) sim --vectors $(dir $(COVERAGE)) --build $(BUILD)/coverage/sim --device $(DEVICE) --jobs $(JOBS) $(UNIT)
+
+gatesim: $(VECTORS)
+	@$(VITRTL) gatesim --vectors $(dir $(VECTORS)) --network $(dir $(NETWORK)) --build $(BUILD)/gatesim --jobs $(JOBS) $(UNIT)
 
 verilog: $(READY)
 	@$(VITRTL) verilog --out $(BUILD)/verilog$(if $(ASSIGNMENT),-chosen) --device $(DEVICE) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT)) $(UNIT)

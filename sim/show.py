@@ -11,7 +11,7 @@ from rich.table import Table
 from vitrtl.sim.job import Job
 from vitrtl.sim.suite import Result
 
-__all__ = ["JobProgress", "summary_table"]
+__all__ = ["JobProgress", "print_outcome", "summary_table"]
 
 ENDS = ("unchanged", "passed", "failed")
 
@@ -61,6 +61,21 @@ class JobProgress:
             self._tasks[job.name] = self._progress.add_task(job.name, total=None, stage=stage)
         else:
             self._progress.update(self._tasks[job.name], stage=stage)
+
+
+def print_outcome(console: Console, results: list[Result], seconds: float) -> None:
+    """Print every failure, and the line that sums all results up."""
+    failed = [result for result in results if not result.passed]
+    for result in failed:
+        for line in result.failures:
+            console.print(f"FAILED {result.job.name}: {line}", soft_wrap=True, markup=False,
+                          highlight=False)
+    values = sum(result.record["values"] for result in results if result.record)
+    mismatches = sum(result.record["mismatches"] for result in results if result.record)
+    unchanged = sum(result.cached for result in results)
+    console.print(f"{mismatches} mismatches in {values:,} values compared; {len(results)} runs, "
+                  f"{unchanged} unchanged, {len(failed)} failed; {seconds:.0f} s",
+                  highlight=False)
 
 
 def summary_table(results: list[Result]) -> Table:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from vitrtl.sim.plan import plan
-    from vitrtl.sim.show import JobProgress, summary_table
+    from vitrtl.sim.show import JobProgress, print_outcome, summary_table
     from vitrtl.sim.suite import JOBS_AT_ONCE, run_suite, write_summary
     from vitrtl.sw.errors import UserError
 
@@ -70,16 +70,7 @@ def run(args: argparse.Namespace) -> int:
         for shape, share in utilizations(results):
             what = "the network's products" if shape == "network" else shape
             console.print(f"matmul utilization, all of {what}: {100 * share:.2f} %")
-    for result in failed:
-        for line in result.failures:
-            console.print(f"FAILED {result.job.name}: {line}", soft_wrap=True, markup=False,
-                          highlight=False)
-    values = sum(result.record["values"] for result in results if result.record)
-    mismatches = sum(result.record["mismatches"] for result in results if result.record)
-    unchanged = sum(result.cached for result in results)
-    console.print(f"{mismatches} mismatches in {values:,} values compared; {len(results)} runs, "
-                  f"{unchanged} unchanged, {len(failed)} failed; "
-                  f"{time.monotonic() - begin:.0f} s", highlight=False)
+    print_outcome(console, results, time.monotonic() - begin)
     return 1 if failed else 0
 
 
