@@ -12,24 +12,21 @@ from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.requantize import RequantizeSpec
 from vitrtl.sw.golden.unit import VectorSpec, config_words
 
-__all__ = ["channels_of", "configuration", "engine_of", "engine_spec", "same_results"]
+__all__ = ["configuration", "engine_of", "engine_spec", "same_results"]
+
+MOST_LANES = 8
+"""Of any unit; a requantizer holds the constants of a whole tensor once for each lane."""
 
 
-def channels_of(vector: Vector) -> int:
-    """Return how many channels of its requantizer have constants of their own."""
-    if vector.requantize is None:
-        return 1
-    constants = vector.requantize.unit_constants
-    return constants.factor.size if constants.per_channel else 1
-
-
-def engine_spec(vectors: Sequence[Vector], lanes: int) -> EngineSpec:
+def engine_spec(vectors: Sequence[Vector], lanes: int, channels: int | None = None) -> EngineSpec:
     """Return the engine that runs some operations of one unit.
 
     Parameters
     ----------
     vectors : with equal specs.
     lanes : of the engine, if the unit's results do not depend on them.
+    channels : of the requantizer that have constants of their own at once; those of the widest
+        operation if not given.
     """
     first = vectors[0]
     spec = first.unit.spec
@@ -37,22 +34,21 @@ def engine_spec(vectors: Sequence[Vector], lanes: int) -> EngineSpec:
         spec = dataclasses.replace(spec, lanes=lanes)
     requantize = None
     if first.requantize is not None:
-        channels = max(spec.lanes, *map(channels_of, vectors), 8)
+        channels = max(MOST_LANES, channels or max(vector.channels for vector in vectors))
         requantize = dataclasses.replace(first.requantize.spec, lanes=spec.lanes,
                                          channels=1 << (channels - 1).bit_length())
     return EngineSpec(unit=first.unit.op, spec=spec, requantize=requantize)
 
 
 def same_results(vector: Vector, engine: EngineSpec) -> bool:
-    """Whether an engine computes an operation, bit for bit."""
+    """Whether an engine computes an operation bit for bit, if it holds its constants."""
     spec, other = vector.unit.spec, engine.spec
     if vector.unit.op != engine.unit or not _alike(spec, other, spec.depends_on_lanes):
         return False
     if vector.requantize is None or engine.requantize is None:
         return vector.requantize is None and engine.requantize is None
     given, has = vector.requantize.spec, engine.requantize
-    return (channels_of(vector) <= has.channels
-            and _alike(dataclasses.replace(given, channels=has.channels), has, False))
+    return _alike(dataclasses.replace(given, channels=has.channels), has, False)
 
 
 def engine_of(vector: Vector, spec: AcceleratorSpec) -> int:
@@ -71,22 +67,35 @@ def engine_of(vector: Vector, spec: AcceleratorSpec) -> int:
                     f"bit for bit; its engines are {names}")
 
 
-def configuration(vector: Vector, engine: EngineSpec) -> tuple[ConfigWord, ...]:
+def configuration(vector: Vector, engine: EngineSpec, columns: slice) -> tuple[ConfigWord, ...]:
     """Return the words that load the constants of an operation.
 
     Constants of a whole tensor are there once for each lane of the engine's requantizer.
+
+    Parameters
+    ----------
+    columns : elements of a row that are run at once; the requantizer counts from the first.
+
+    Raises
+    ------
+    UserError
+        If the engine has no room for them.
     """
     words = [(False, address, word) for address, word in
              config_words(engine.spec, vector.unit.unit_constants)]
     if vector.requantize is not None:
         constants = vector.requantize.unit_constants
-        if not constants.per_channel:
-            lanes = engine.requantize.lanes
-            constants = dataclasses.replace(
-                constants, **{name: np.broadcast_to(getattr(constants, name)[:1], lanes).copy()
-                              for name in ("bias", "factor")})
-        words += [(True, address, word)
-                  for address, word in config_words(engine.requantize, constants)]
+        if constants.per_channel:
+            changed = {name: getattr(constants, name)[columns] for name in ("bias", "factor")}
+        else:
+            changed = {name: np.broadcast_to(getattr(constants, name)[:1],
+                                             engine.requantize.lanes)
+                       for name in ("bias", "factor")}
+        if changed["bias"].size > engine.requantize.channels:
+            raise UserError(f"requantizer of the engine for {vector.label} must have "
+                            f"{changed['bias'].size} channels, not {engine.requantize.channels}")
+        words += [(True, address, word) for address, word in config_words(
+            engine.requantize, dataclasses.replace(constants, **changed))]
     return tuple(ConfigWord(requantizer=requantizer, address=address, data=word)
                  for requantizer, address, word in words)
 

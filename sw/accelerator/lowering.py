@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vitrtl.sw.accelerator.spec import ACTIVATION
 from vitrtl.sw.catalog import UNITS
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.fixed_point import Format
@@ -63,9 +64,8 @@ class Vector:
     ----------
     label : name of the unit's node.
     node : whose value is written.
-    unit : name in the catalogue.
-    spec, constants : of the unit.
-    requantize, requantize_constants : of the requantizer; None if the unit merges it.
+    unit : its node.
+    requantize : the requantizer's node; None if the unit merges it.
     """
 
     label: str
@@ -74,10 +74,11 @@ class Vector:
     requantize: Node | None
 
     @property
-    def by_rows(self) -> bool:
-        """Whether a row must be whole, and not cut into parts."""
-        return self.unit.spec.rowwise or (
-            self.requantize is not None and bool(self.requantize.unit_constants.per_channel))
+    def channels(self) -> int:
+        """How many channels of the requantizer have constants of their own."""
+        if self.requantize is None or not self.requantize.unit_constants.per_channel:
+            return 1
+        return self.requantize.unit_constants.factor.size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -402,13 +403,13 @@ class _Lowering:
         self._take(node)
         if node.op not in _units(operator):
             raise _cannot(node, f"must be a {operator} with gates")
-        if node.spec.merges_requantizer:
-            requantize, last = None, node
-        else:
+        readers = self.readers.get(node.output, [])
+        requantize, last = None, node
+        if [reader.op for reader in readers] == ["requantize"]:
             requantize = last = self._only_reader(node.output, "requantize")
         fmt = self.network.values[last.output].format
-        if not (Format(8, True).lo <= fmt.lo and fmt.hi <= Format(8, True).hi):
-            raise _cannot(last, f"must give codes that fit s8, not {fmt}")
+        if not (ACTIVATION.lo <= fmt.lo and fmt.hi <= ACTIVATION.hi):
+            raise _cannot(last, f"must give codes that fit {ACTIVATION}, not {fmt}")
         return Vector(label=node.name, node=last.output, unit=node, requantize=requantize), last
 
 

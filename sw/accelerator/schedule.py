@@ -295,10 +295,10 @@ class _Scheduler:
             for block in self.blocks:
                 self._multiply(layer.fc1, columns, pieces, block, normalized.at(block.row),
                                normalized.row, into=hidden)
-                if not layer.gelu.by_rows:
+                if not layer.gelu.unit.spec.rowwise:
                     self._gelu(layer.gelu, hidden, block, columns)
             self._release(pieces)
-        if layer.gelu.by_rows:
+        if layer.gelu.unit.spec.rowwise:
             for block in self.blocks:
                 self._gelu(layer.gelu, hidden, block, Columns(0, width, 0))
         self._linear(layer.fc2, hidden)
@@ -441,7 +441,8 @@ class _Scheduler:
              o_base: int, o_row: int, lead: tuple[int, ...] = (), column: int = 0) -> None:
         """Run a vector unit on some rows; its constants go before, if it has others."""
         engine = engine_of(vector, self.spec)
-        config = configuration(vector, self.spec.engines[engine - VECTOR])
+        config = configuration(vector, self.spec.engines[engine - VECTOR],
+                               slice(column, column + elements))
         if self.loaded.get(engine) == config:
             config = ()
         else:

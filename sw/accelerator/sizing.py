@@ -87,8 +87,12 @@ def _engines(transformer: Transformer, spec: AcceleratorSpec) -> tuple[EngineSpe
         else:
             groups.append([vector])
     lanes = _lanes(transformer, spec)
-    return tuple(engine_spec(group, max(lanes[vector.label] for vector in group))
-                 for group in groups)
+    parts = {layer.gelu.label: max(_columns(layer.fc1, spec)) * spec.size
+             for layer in transformer.layers
+             if isinstance(layer, Mlp) and not layer.gelu.unit.spec.rowwise}
+    return tuple(engine_spec(group, max(lanes[vector.label] for vector in group),
+                             max(min(vector.channels, parts.get(vector.label, vector.channels))
+                                 for vector in group)) for group in groups)
 
 
 def _lanes(transformer: Transformer, spec: AcceleratorSpec) -> dict[str, int]:

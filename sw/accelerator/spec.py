@@ -7,14 +7,18 @@ from typing import Any
 from vitrtl.sw.catalog import OPERATORS, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import read_json
+from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.golden.matmul import MatMulSpec
 from vitrtl.sw.golden.requantize import RequantizeSpec
 from vitrtl.sw.golden.unit import Spec, VectorSpec, check_range
 
-__all__ = ["ARRAY", "CONSTANT_BEATS", "DMA", "AcceleratorSpec", "EngineSpec"]
+__all__ = ["ACTIVATION", "ARRAY", "CONSTANT_BEATS", "DMA", "AcceleratorSpec", "EngineSpec"]
 
 DMA, ARRAY = 0, 1
 """Numbers of the engines that every accelerator has; vector engines follow, in their order."""
+
+ACTIVATION = Format(8, True)
+"""What fits is an operand of the array."""
 
 CONSTANT_BEATS = 8
 """Beats of the memory bus that hold the constants of one group: a channel takes 64 bits of them,
@@ -43,9 +47,6 @@ class EngineSpec:
             raise ValueError(f"engine must be one of {', '.join(OPERATORS)}, not {operator}")
         if self.spec.operand != "linear":
             raise ValueError(f"engine must give linear codes, which {self.unit} does not")
-        if (self.requantize is None) != self.spec.merges_requantizer:
-            raise ValueError(f"{self.unit} must be followed by a requantizer, if and only if it "
-                             "does not merge one")
         if self.requantize is not None and self.requantize.lanes != self.spec.lanes:
             raise ValueError(f"lanes of {self.unit} and its requantizer must be the same, not "
                              f"{self.spec.lanes} and {self.requantize.lanes}")
@@ -57,9 +58,9 @@ class EngineSpec:
             given, takes = self.spec.out_format, self.requantize.in_format
             if given.lo < takes.lo or given.hi > takes.hi:
                 raise ValueError(f"requantizer must take the {given} of {self.unit}, not {takes}")
-        if self.out_width > 8:
-            raise ValueError(f"results of {self.unit} must be 8 bits at most, not "
-                             f"{self.out_width}")
+        if not (ACTIVATION.lo <= self.out_format.lo and self.out_format.hi <= ACTIVATION.hi):
+            raise ValueError(f"results of {self.unit} must fit {ACTIVATION}, not "
+                             f"{self.out_format}")
 
     @property
     def reads_residual(self) -> bool:
@@ -67,10 +68,9 @@ class EngineSpec:
         return unit(self.unit).operator == "layernorm"
 
     @property
-    def out_width(self) -> int:
-        """Bits of a result."""
-        last = self.spec if self.requantize is None else self.requantize
-        return last.out_format.width
+    def out_format(self) -> Format:
+        """Format of a result."""
+        return (self.spec if self.requantize is None else self.requantize).out_format
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,68 @@
+"""Where the cycles of a program go: layer by layer and engine by engine."""
+
+from typing import Any
+
+import numpy as np
+
+from vitrtl.sw.accelerator.predict import Bus, predict
+from vitrtl.sw.accelerator.program import Program
+from vitrtl.sw.accelerator.spec import ARRAY
+
+__all__ = ["END", "summary"]
+
+END = "results to memory"
+"""Name of what follows the array's last result."""
+
+
+def summary(program: Program, bus: Bus | None = None) -> dict[str, Any]:
+    """Return the predicted cycles of a program, as JSON values.
+
+    The array ends one instruction after the other, so the time between two ends belongs to the
+    later one, with all that it waited for: the cycles of the layers add up to those of the run.
+
+    Parameters
+    ----------
+    bus : the memory; one that answers at once if not given.
+
+    Returns
+    -------
+    `cycles` of the run; `macs`, the multiplications that the network asks for; `utilization`,
+    useful multiplications per multiplier and cycle; `engines`, the cycles in which each has an
+    instruction; `layers`, each with its name, `cycles`, `busy` cycles in which the array takes
+    activations, `macs` and `utilization`.
+    """
+    size = program.spec.size
+    if bus is None:
+        cycles = program.predicted_cycles
+        spans = [np.array(one, np.int64).reshape(-1, 2) for one in program.predicted]
+    else:
+        prediction = predict(program, bus)
+        cycles, spans = prediction.cycles, list(prediction.spans)
+    layers: dict[str, dict[str, Any]] = {}
+    before = 0
+    for step, (fields, _), end in zip(program.steps[ARRAY], program.instructions[ARRAY],
+                                      spans[ARRAY][:, 1].tolist(), strict=True):
+        name = step.label.split()[0]
+        layer = layers.setdefault(name, {"name": name, "cycles": 0, "busy": 0, "macs": 0})
+        layer["cycles"] += end - before
+        layer["busy"] += fields["rows"] * fields["k_tiles"] * fields["n_tiles"]
+        layer["macs"] += step.macs
+        before = end
+    layers[END] = {"name": END, "cycles": cycles - before, "busy": 0, "macs": 0}
+    for layer in layers.values():
+        layer["utilization"] = layer["macs"] / max(1, layer["cycles"]) / size**2
+    macs = sum(layer["macs"] for layer in layers.values())
+    return {"cycles": cycles, "macs": macs, "utilization": macs / cycles / size**2,
+            "engines": {f"{i} {program.spec.engine_name(i)}": _busy(one)
+                        for i, one in enumerate(spans)},
+            "layers": list(layers.values())}
+
+
+def _busy(spans: np.ndarray) -> int:
+    """Return the cycles in which an engine has an instruction; those overlap."""
+    if not len(spans):
+        return 0
+    # An engine begins its instructions in order.
+    reached = np.maximum.accumulate(spans[:, 1])
+    before = np.concatenate([[0], reached[:-1]])
+    return int(np.maximum(0, spans[:, 1] - np.maximum(spans[:, 0], before)).sum())
