@@ -1,0 +1,219 @@
+"""Memory of the device itself behind AXI4, with contents from the start."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from amaranth.hdl import Array, Cat, Const, Module, Signal, Value
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In
+
+from vitrtl.hw.accelerator.axi import AXI4
+from vitrtl.hw.accelerator.ports import ReadPort, WritePort
+
+__all__ = ["OnchipMemory"]
+
+LEAST_WORDS = 512
+"""Words of the smallest part: fewer do not take fewer blocks of memory."""
+
+QUEUED_BEATS = 8
+"""Beats on their way to the bus, more than a read takes cycles."""
+
+OKAY, SLVERR = 0, 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """Words from a multiple of their number on, which is a power of two."""
+
+    start: int
+    words: int
+
+    def holds(self, addr: Value) -> Value:
+        """Return whether a word's address is in this part."""
+        bits = self.words.bit_length() - 1
+        return addr[bits:] == self.start >> bits
+
+
+class Beat(data.StructLayout):
+    """A beat of read data on its way to the bus."""
+
+    def __init__(self, bus_bytes: int, id_bits: int) -> None:
+        super().__init__({"data": 8 * bus_bytes, "id": id_bits, "last": 1, "error": 1})
+
+
+class OnchipMemory(wiring.Component):
+    """Block memory behind AXI4, and behind a pair of ports for a host.
+
+    The words are in parts of powers of two, the largest first, each in blocks of its own: so no
+    more blocks are taken than the words need, and few are behind one another. Bursts are of type
+    INCR and of whole beats, whatever they say, and are answered in order. What is beyond the last
+    word is answered with SLVERR. The ports get the cycles that the bus does not use.
+
+    Parameters
+    ----------
+    bus_bytes : of a beat, which is a word.
+    id_bits : of the identifiers.
+    words : that there must be at least.
+    contents : first bytes; zeros follow.
+
+    Members
+    -------
+    axi : bus.
+    r, w : ports of the host, whose words are those of the bus.
+
+    Latency
+    -------
+    `LATENCY` cycles from an address that is taken at `r` to its word; two more from a burst that
+    is taken to its first beat.
+
+    Throughput
+    ----------
+    A beat per cycle each way, sustained from burst to burst of reads; two cycles more a burst of
+    writes.
+    """
+
+    LATENCY = 3
+
+    def __init__(self, bus_bytes: int, id_bits: int, words: int, contents: bytes = b"") -> None:
+        if len(contents) > words * bus_bytes:
+            raise ValueError(f"contents must have at most {words * bus_bytes} bytes, "
+                             f"not {len(contents)}")
+        self.bus_bytes, self.id_bits = bus_bytes, id_bits
+        self.contents = contents
+        self.words = -(-words // LEAST_WORDS) * LEAST_WORDS
+        super().__init__({
+            "axi": In(AXI4(bus_bytes, id_bits)),
+            "r": In(ReadPort(8 * bus_bytes, self.words)),
+            "w": In(WritePort(8 * bus_bytes, self.words)),
+        })
+
+    @property
+    def parts(self) -> list[Part]:
+        """Where the words are."""
+        parts, start = [], 0
+        while left := self.words - start:
+            parts.append(Part(start, 1 << (left.bit_length() - 1)))
+            start += parts[-1].words
+        return parts
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        stores = list(self._stores(m))
+        self._read(m, [store.read_port() for store in stores])
+        self._write(m, [store.write_port(granularity=8) for store in stores])
+        return m
+
+    def _stores(self, m: Module) -> Iterator[memory.Memory]:
+        """Yield the memory of each part."""
+        size = self.bus_bytes
+        padded = self.contents + bytes(self.words * size - len(self.contents))
+        init = [int.from_bytes(padded[i:i + size], "little") for i in range(0, len(padded), size)]
+        for index, part in enumerate(self.parts):
+            # What a read gives in the cycle that writes the word is nobody's business.
+            store = memory.Memory(shape=8 * size, depth=part.words,
+                                  init=init[part.start:part.start + part.words],
+                                  attrs={"ram_style": "block", "no_rw_check": "1"})
+            m.submodules[f"part{index}"] = store
+            yield store
+
+    def _read(self, m: Module, ports: list[memory.ReadPort]) -> None:
+        """Give the bus beats of bursts, and the host words where the bus leaves a cycle."""
+        axi, beat = self.axi, Beat(self.bus_bytes, self.id_bits)
+        byte_bits = (self.bus_bytes - 1).bit_length()
+        place = Signal(len(axi.araddr) - byte_bits, reset_less=True)
+        ident = Signal(self.id_bits, reset_less=True)
+        left, active = Signal(len(axi.arlen), reset_less=True), Signal()
+
+        # A beat is read only when the queue has room for it.
+        m.submodules.queue = queue = SyncFIFO(width=beat.size, depth=QUEUED_BEATS)
+        owed = Signal(range(QUEUED_BEATS + 1))
+        step, taken, ends = Signal(), Signal(), Signal()
+        m.d.comb += [
+            step.eq(active & (owed != QUEUED_BEATS)),
+            ends.eq(step & (left == 0)),
+            taken.eq(axi.rvalid & axi.rready),
+            axi.arready.eq(~active | ends),
+        ]
+        m.d.sync += owed.eq(owed + step - taken)
+        with m.If(axi.arready):
+            m.d.sync += [active.eq(axi.arvalid), place.eq(axi.araddr[byte_bits:]),
+                         left.eq(axi.arlen), ident.eq(axi.arid)]
+        with m.Elif(step):
+            m.d.sync += [place.eq(place + 1), left.eq(left - 1)]
+
+        # Cycle 1: the address. 2: the blocks. 3: the word of the part that holds it.
+        m.d.comb += self.r.ready.eq(~step)
+        addr = Signal(len(place), reset_less=True)
+        word = Signal(8 * self.bus_bytes, reset_less=True)
+        for_bus, for_host = Signal(self.LATENCY), Signal(self.LATENCY)
+        tags = [Signal(self.id_bits + 1, reset_less=True, name=f"tag{i}")
+                for i in range(self.LATENCY)]
+        held = Signal(len(self.parts), reset_less=True)
+        missed = Signal(reset_less=True)
+        m.d.sync += [
+            addr.eq(Cat(self.r.addr, Const(0, len(place) - len(self.r.addr)))),
+            for_bus.eq(Cat(step, for_bus)), for_host.eq(Cat(self.r.en & ~step, for_host)),
+            tags[0].eq(Cat(ident, left == 0)),
+            *(after.eq(before) for before, after in zip(tags, tags[1:], strict=False)),
+            held.eq(Cat(part.holds(addr) for part in self.parts)),
+            missed.eq(held == 0),
+            word.eq(_either(*(port.data & chosen.replicate(len(word))
+                              for port, chosen in zip(ports, held, strict=True)))),
+        ]
+        with m.If(step):
+            m.d.sync += addr.eq(place)
+        for port in ports:
+            m.d.comb += [port.en.eq(1), port.addr.eq(addr)]
+        m.d.comb += [self.r.valid.eq(for_host[-1]), self.r.data.eq(word)]
+
+        into, out = data.View(beat, queue.w_data), data.View(beat, queue.r_data)
+        m.d.comb += [
+            queue.w_en.eq(for_bus[-1]),
+            into.data.eq(word), Cat(into.id, into.last).eq(tags[-1]), into.error.eq(missed),
+            axi.rvalid.eq(queue.r_rdy), queue.r_en.eq(axi.rready),
+            axi.rdata.eq(out.data), axi.rid.eq(out.id), axi.rlast.eq(out.last),
+            axi.rresp.eq(Array([OKAY, SLVERR])[out.error]),
+        ]
+
+    def _write(self, m: Module, ports: list[memory.WritePort]) -> None:
+        """Take beats of bursts, and words of the host where the bus leaves a cycle."""
+        axi = self.axi
+        byte_bits = (self.bus_bytes - 1).bit_length()
+        place = Signal(len(axi.awaddr) - byte_bits, reset_less=True)
+        step, missed = Signal(), Signal()
+        with m.FSM(name="write"):
+            with m.State("ADDRESS"):
+                m.d.comb += axi.awready.eq(1)
+                m.d.sync += [place.eq(axi.awaddr[byte_bits:]), axi.bid.eq(axi.awid),
+                             missed.eq(0)]
+                with m.If(axi.awvalid):
+                    m.next = "BEATS"
+            with m.State("BEATS"):
+                m.d.comb += [axi.wready.eq(1), step.eq(axi.wvalid)]
+                with m.If(step):
+                    m.d.sync += [place.eq(place + 1), missed.eq(missed | (place >= self.words))]
+                    with m.If(axi.wlast):
+                        m.next = "RESPONSE"
+            with m.State("RESPONSE"):
+                m.d.comb += [axi.bvalid.eq(1), axi.bresp.eq(Array([OKAY, SLVERR])[missed])]
+                with m.If(axi.bready):
+                    m.next = "ADDRESS"
+
+        m.d.comb += self.w.ready.eq(~step)
+        addr = Signal(len(place), reset_less=True)
+        word = Signal(8 * self.bus_bytes, reset_less=True)
+        enables = Signal(self.bus_bytes)
+        m.d.sync += [addr.eq(self.w.addr), word.eq(self.w.data),
+                     enables.eq(self.w.en.replicate(self.bus_bytes))]
+        with m.If(step):
+            m.d.sync += [addr.eq(place), word.eq(axi.wdata), enables.eq(axi.wstrb)]
+        for part, port in zip(self.parts, ports, strict=True):
+            here = part.holds(addr)
+            m.d.comb += [port.addr.eq(addr), port.data.eq(word),
+                         port.en.eq(enables & here.replicate(self.bus_bytes))]
+
+
+def _either(first: Value, *others: Value) -> Value:
+    """Return the bits that any of the values has."""
+    return first if not others else first | _either(*others)

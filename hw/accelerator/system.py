@@ -1,0 +1,51 @@
+"""The accelerator with its memory on the same device, driven by a host's commands."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from vitrtl.hw.accelerator.accelerator import Accelerator, id_bits
+from vitrtl.hw.accelerator.host_bridge import CommandLayout, HostBridge
+from vitrtl.hw.accelerator.onchip_memory import OnchipMemory
+from vitrtl.sw.accelerator.host_protocol import memory_map
+from vitrtl.sw.accelerator.program import Program
+
+__all__ = ["System"]
+
+
+class System(wiring.Component):
+    """Accelerator, memory that holds a program from the start, and a host's bridge to both.
+
+    Parameters
+    ----------
+    program : its memory begins at address 0, images and logits have their places behind it.
+
+    Members
+    -------
+    command, data, answer : see `vitrtl.sw.accelerator.host_protocol`.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        width = 8 * program.spec.bus_bytes
+        super().__init__({
+            "command": In(stream.Signature(CommandLayout())),
+            "data": In(stream.Signature(width)),
+            "answer": Out(stream.Signature(width)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        program, spec = self.program, self.program.spec
+        m.submodules.accelerator = accelerator = Accelerator(spec)
+        m.submodules.memory = memory = OnchipMemory(
+            spec.bus_bytes, id_bits(spec), memory_map(program).words, program.memory)
+        m.submodules.bridge = bridge = HostBridge(spec.bus_bytes, memory.words)
+        wiring.connect(m, accelerator.m_axi, memory.axi)
+        wiring.connect(m, bridge.registers, accelerator.s_axi)
+        wiring.connect(m, bridge.r, memory.r)
+        wiring.connect(m, bridge.w, memory.w)
+        for name in ("command", "data"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(bridge, name))
+        wiring.connect(m, bridge.answer, wiring.flipped(self.answer))
+        return m
