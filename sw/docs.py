@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vitrtl.sw import accelerator_tables
+from vitrtl.sw.accelerator import registers
 from vitrtl.sw.catalog import UNITS, unit
 from vitrtl.sw.cost.table import load_table
 from vitrtl.sw.errors import UserError
@@ -208,6 +210,41 @@ def conclusion(sources: Sources, operator: str) -> str:
     return conclusion_list(operator)
 
 
+def accelerator(sources: Sources, *folders: str) -> str | None:
+    """Networks that were run whole, from folders below the build folder."""
+    return accelerator_tables.run_table(sources.read, *folders)
+
+
+def accelerator_layers(sources: Sources, folder: str) -> str | None:
+    """Where the cycles of one went."""
+    return accelerator_tables.layer_table(sources.read, folder)
+
+
+def accelerator_sweep(sources: Sources, folder: str) -> str | None:
+    """Cycles by latency and bandwidth of the memory."""
+    return accelerator_tables.sweep_table(sources.read, folder)
+
+
+def accelerator_costs(sources: Sources) -> str | None:
+    """Whole accelerators in the shipped cost table."""
+    return accelerator_tables.cost_table()
+
+
+def accelerator_registers(sources: Sources) -> str:
+    """The register map."""
+    return registers.markdown()
+
+
+def accelerator_instructions(sources: Sources) -> str:
+    """Fields of the instructions."""
+    return accelerator_tables.instruction_table()
+
+
+def accelerator_codes(sources: Sources) -> str:
+    """What the codes stand for."""
+    return accelerator_tables.code_table()
+
+
 STUDIES = {"choices": choice_table, "networks": network_table, "families": family_table,
            "front": front_table, "gains": gain_table, "proxies": proxy_table,
            "omega": normalization_table}
@@ -219,6 +256,10 @@ TABLES: dict[str, Callable[..., str | None]] = {
     "ablation": ablation,
     "errors": errors, "methods": methods, "units": units, "comparison": comparison,
     "published": published, "conclusion": conclusion,
+    "accelerator": accelerator, "accelerator_layers": accelerator_layers,
+    "accelerator_sweep": accelerator_sweep, "accelerator_costs": accelerator_costs,
+    "accelerator_registers": accelerator_registers,
+    "accelerator_instructions": accelerator_instructions, "accelerator_codes": accelerator_codes,
 }
 
 
