@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitrtl.sw.candidate import candidate, candidates_of
+from vitrtl.sw.candidate import LANES, candidate, candidates_of
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import json_text, read_json, write_if_changed
 
@@ -32,7 +32,7 @@ class Assignment:
 
 
 def candidate_name(operator: str, method: str) -> str:
-    """Return the candidate that computes `operator` by `method`, such as `exp2` or `exp2:s8`.
+    """Return the candidate that computes `operator` by `method`, such as `exp2` or `exp2:s8@4`.
 
     A whole name such as `softmax_exp2:s8` is taken as well.
 
@@ -44,6 +44,9 @@ def candidate_name(operator: str, method: str) -> str:
     names = {c.method: c.name for c in candidates_of(operator, software=True)}
     if method in names.values():
         return method
+    plain, _, lanes = method.partition(LANES)
+    if lanes and (plain in names or plain in names.values()):
+        return candidate(f"{names.get(plain, plain)}{LANES}{lanes}").name
     if method not in names:
         raise UserError(f"{operator} method must be one of {', '.join(names)}, not {method!r}")
     return names[method]

@@ -2,7 +2,7 @@
 
 A candidate has a name that people, assignment files and networks use: the unit's alone for the
 default build, `softmax_exp2`, and with a colon and the first word of the variant's name for a
-variant, `softmax_exp2:s8`.
+variant, `softmax_exp2:s8`. Either has one lane; `softmax_exp2@4` has four.
 """
 
 import dataclasses
@@ -12,10 +12,13 @@ from vitrtl.sw.catalog import OPERATORS, Unit, methods_of, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.unit import Spec
 
-__all__ = ["SEPARATOR", "Candidate", "candidate", "candidate_of", "candidates_of"]
+__all__ = ["LANES", "SEPARATOR", "Candidate", "candidate", "candidate_of", "candidates_of"]
 
 SEPARATOR = ":"
 """Between the unit's name and the variant's."""
+
+LANES = "@"
+"""Before the number of lanes, where it is not one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,10 +29,13 @@ class Candidate:
     ----------
     unit : of the catalogue.
     build : name of the variant, as `Golden.variants` has it; empty for the default build.
+    lanes : of the unit, and of the requantizer that takes its results; see
+        `VectorSpec.depends_on_lanes`.
     """
 
     unit: Unit
     build: str = ""
+    lanes: int = 1
 
     @property
     def name(self) -> str:
@@ -50,7 +56,8 @@ class Candidate:
     def spec(self) -> Spec:
         """Build-time numbers; a network gives them the row length that it needs."""
         golden = self.unit.golden
-        return golden.variants[self.build] if self.build else golden.spec()
+        spec = golden.variants[self.build] if self.build else golden.spec()
+        return spec if self.lanes == 1 else dataclasses.replace(spec, lanes=self.lanes)
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -60,7 +67,8 @@ class Candidate:
 
     @property
     def _ending(self) -> str:
-        return f"{SEPARATOR}{_word(self.build)}" if self.build else ""
+        variant = f"{SEPARATOR}{_word(self.build)}" if self.build else ""
+        return variant if self.lanes == 1 else f"{variant}{LANES}{self.lanes}"
 
 
 def candidate(name: str) -> Candidate:
@@ -69,20 +77,28 @@ def candidate(name: str) -> Candidate:
     Raises
     ------
     UserError
-        For an unknown unit or variant, listing the known ones.
+        For an unknown unit or variant, listing the known ones, or lanes that it cannot have.
     """
-    unit_name, colon, word = name.partition(SEPARATOR)
+    named, at, count = name.partition(LANES)
+    unit_name, colon, word = named.partition(SEPARATOR)
     try:
         entry = unit(unit_name)
     except ValueError as error:
         raise UserError(str(error)) from None
+    lanes = 1
+    if at:
+        lanes = int(count) if count.isascii() and count.isdigit() else 0
+        try:
+            dataclasses.replace(entry.golden.spec(), lanes=lanes)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}") from None
     if not colon:
-        return Candidate(entry)
+        return Candidate(entry, lanes=lanes)
     known = {_word(build): build for build in entry.golden.variants}
     if word not in known:
         raise UserError(f"variant of {unit_name} must be one of {', '.join(known)}, not {word!r}"
                         if known else f"{unit_name} has no variants, but {name!r} asks for one")
-    return Candidate(entry, known[word])
+    return Candidate(entry, known[word], lanes)
 
 
 def candidates_of(operator: str, software: bool = False) -> list[Candidate]:
@@ -97,7 +113,7 @@ def candidates_of(operator: str, software: bool = False) -> list[Candidate]:
 
 
 def candidate_of(unit_name: str, spec: Spec) -> Candidate:
-    """Return the candidate that a spec is a build of, whatever its row length or lanes.
+    """Return the candidate that a spec is a build of, whatever its row length.
 
     Of the variants whose changes the spec has, the one with the most.
     """
@@ -106,7 +122,8 @@ def candidate_of(unit_name: str, spec: Spec) -> Candidate:
         raise UserError(f"{unit_name} is no candidate: {entry.operator} offers no choice")
     builds = [Candidate(entry, build) for build in ("", *entry.golden.variants)]
     fitting = [c for c in builds if all(fields[k] == v for k, v in c.changes.items())]
-    return max(fitting, key=lambda c: len(c.changes))
+    found = max(fitting, key=lambda c: len(c.changes))
+    return dataclasses.replace(found, lanes=fields["lanes"])
 
 
 def _word(build: str) -> str:

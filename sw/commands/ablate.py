@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the choice of calibration images (default: %(default)s)")
     parser.add_argument("--test", type=int, metavar="N",
-                        help="test images, the first of the test part (default: all)")
+                        help="test images, evenly from all (default: all)")
     parser.add_argument("--out", type=Path, default=Path("build/ptq"), metavar="FOLDER",
                         help="where the table goes (default: %(default)s)")
 
@@ -78,17 +78,14 @@ def run(args: argparse.Namespace) -> int:
     model = model_of_arguments(args)
     images = images_of_arguments(args, model)
     ids = images.calibration(args.images, args.seed)
-    if args.test is not None and not 1 <= args.test <= len(images.test):
-        raise UserError(f"test images must be 1..{len(images.test)} (the test part of "
-                        f"{images.name}), not {args.test}")
-    test = images.test[:args.test]
+    test = images.chosen_test(args.test)
     console = Console(width=None if sys.stdout.isatty() else 120)
     with Progress(console=console, transient=True) as progress:
         def bar(what: str, total: int) -> "Callable[[int], None]":
             task = progress.add_task(what, total=total)
             return lambda done: progress.advance(task, done)
 
-        reference = Reference.of(model, images.pixels[test], images.labels[test],
+        reference = Reference.of(model, images.some(test), images.labels[test],
                                  bar("float network", len(test)))
         calibrated = bar("calibration", sum(calibration_work(one.scheme, len(ids))
                                             for one in todo))

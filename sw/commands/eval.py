@@ -43,18 +43,14 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import Progress
     from rich.table import Table
 
-    from vitrtl.sw.errors import UserError
     from vitrtl.sw.executor import Executor
     from vitrtl.sw.network import load as load_network
     from vitrtl.sw.ptq.images import RANDOM, images_of
 
     network = load_network(args.network)
     images = images_of(network, args.data)
-    count = len(images.test) if args.images is None else args.images
-    if not 1 <= count <= len(images.test):
-        raise UserError(f"test images must be 1..{len(images.test)} (the test part of "
-                        f"{images.name}), not {count}")
-    ids = images.test[np.linspace(0, len(images.test) - 1, count).round().astype(int)]
+    ids = images.chosen_test(args.images)
+    count = len(ids)
     graph, why = _float_graph(network, args.checkpoint, args.pretrained)
     console = Console()
     executor = Executor(network, plain=args.plain)

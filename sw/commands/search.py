@@ -1,6 +1,7 @@
 """`vitrtl search`: a method for each layer, from what it disturbs and what it costs."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ requantizers that every network has apart. Resources are those of the target: lu
 units at one clock. --pareto N sweeps the area in N steps, under the other budgets.
 
   vitrtl search --joint --budget lut4eq=900,dsp=12
+  vitrtl search --joint --lanes 1,4 --budget cycles=40000 --slack 0.02
   vitrtl search --network build/network --joint --budget cycles=140000 --pareto 12
 
 FOLDER gets assignment.json and network/, the choice; as .json and .csv: sensitivity (all
@@ -63,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              f"{CALIBRATION['seed']})")
     add_scheme_arguments(parser)
     parser.add_argument("--target", default="ecp5-85k", metavar="TARGET",
-                        help="whose costs count, a file in constraints/ (default: %(default)s)")
+                        help="whose costs count: a file in constraints/, or a name given to "
+                             "`vitrtl cost import` (default: %(default)s)")
     parser.add_argument("--metric", default="omega", metavar="METRIC",
                         help="what decides in each layer: omega, sqnr or sqnr_diff (default: "
                              "%(default)s)")
@@ -74,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="choose for all layers together, in place of --metric")
     parser.add_argument("--budget", metavar="RESOURCE=N,...",
                         help="that the choice must keep, with --joint or --pareto")
+    parser.add_argument("--slack", type=float, default=0.0, metavar="SHARE",
+                        help="with --joint: take the least area among choices whose proxy is at "
+                             "most this share above the least, such as 0.02 (default: 0)")
+    parser.add_argument("--lanes", default="1", metavar="N[,N...]",
+                        help="with --joint or --pareto: lanes that a unit may have, such as 1,4; "
+                             "more lanes take more area and fewer cycles (default: %(default)s)")
     parser.add_argument("--pareto", type=int, metavar="N",
                         help="find the front of error over area at N budgets")
     parser.add_argument("--proxy", metavar="PROXY",
@@ -83,6 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="also train networks of these families of methods for one epoch with "
                              "quantization in the loop, as the papers do, and compare; such as "
                              "I-ViT,vitrtl")
+    parser.add_argument("--test", type=int, metavar="N",
+                        help="test images, evenly from all (default: all)")
     parser.add_argument("--costs", type=Path, metavar="FILE",
                         help="cost table (default: the shipped one, overlaid with "
                              "build/cost/costs.json)")
@@ -98,8 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, choose, compare, write."""
-    from vitrtl.sw.cost.table import load_table
-    from vitrtl.sw.cost.target import load_target
+    from vitrtl.sw.cost.imported import find_target
+    from vitrtl.sw.cost.table import load_table, mend_all_command
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.ptq.comparison import trainable
     from vitrtl.sw.ptq.joint import CYCLES, parse_budgets
@@ -110,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out must be a folder, but {args.out} is a file")
     rule_of(args.metric)
-    target = load_target(args.target)
+    table = load_table(args.costs)
+    target = find_target(args.target, table)
     resource = resource_of(target, args.cost)
     together = args.joint or args.pareto is not None
     for option in ("budget", "proxy"):
@@ -121,8 +133,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--pareto must be at least 2 points, not {args.pareto}")
     if args.proxy is not None:
         proxy_of(args.proxy)
+    if args.slack < 0 or not math.isfinite(args.slack):
+        raise UserError(f"--slack must be a share from 0 on, not {args.slack}")
+    lanes = _lanes(args.lanes)
+    if not together and (args.slack or lanes != (1,)):
+        raise UserError("--slack and --lanes are for --joint and --pareto")
     learning = trainable(args.qat.split(",")) if args.qat else []
-    table = load_table(args.costs)
 
     from rich.console import Console
     from rich.progress import Progress
@@ -147,16 +163,16 @@ def run(args: argparse.Namespace) -> int:
         origin, base = _origin(args, bar)
         candidates = CandidateNetworks(origin.model, origin.calibration, base)
         units = candidates.units
-        mend_all = f"vitrtl cost --target {target.name}" + (
-            f" --network {args.network} --candidates" if args.network else "")
+        mend_all = mend_all_command(target.name, args.network)
         costs = look_up(table, target, units, verilog_checksum, mend_all,
-                        bar("gates as they are now", sum(map(len, units.values()))))
+                        bar("gates as they are now", sum(map(len, units.values()))),
+                        lanes=lanes)
         count = len(origin.pixels) * len(candidates.distinct)
         records = measure(candidates, origin.pixels, bar("sensitivity", count))
         scored = score(records, costs, resource)
 
-        test = origin.images.test
-        pixels, labels = origin.images.pixels[test], origin.images.labels[test]
+        test = origin.images.chosen_test(args.test)
+        pixels, labels = origin.images.some(test), origin.images.labels[test]
         reference = Reference.of(origin.model, pixels, labels, bar("float network", len(test)))
         evaluations = Evaluations(args.out / "evaluations.json")
         ways = {name: choose(scored, rule) for name, rule in RULES.items()}
@@ -168,8 +184,8 @@ def run(args: argparse.Namespace) -> int:
             ids = origin.ids[:TRIAL_IMAGES]
             calibration = Reference.of(origin.model, origin.images.pixels[ids],
                                        origin.images.labels[ids])
-            found = JointSearch(origin, records, costs, reference, evaluations, bar).find(
-                calibration, {**mixes, **families}, budgets, args.pareto, args.proxy)
+            found = JointSearch(origin, records, costs, reference, evaluations, bar, lanes).find(
+                calibration, {**mixes, **families}, budgets, args.pareto, args.proxy, args.slack)
         if args.joint:
             ways = {"joint": found.solution.choice, **ways}
         way, name = ("joint", "joint") if args.joint else (args.metric, f"mix by {args.metric}")
@@ -205,7 +221,7 @@ def run(args: argparse.Namespace) -> int:
         "budgets": budgets, "costs_digest": costs.digest, "images": len(origin.pixels),
         "refused": candidates.refused, "made_from": dict(chosen.provenance)}
     if found is not None:
-        head |= {"proxy": found.proxy}
+        head |= {"proxy": found.proxy, "slack": args.slack, "lanes": list(lanes)}
     networks.save(chosen, args.out / "network")
     written = search_files.write_all(
         args.out, {"network": chosen.name, **head}, scored=scored, ways=ways,
@@ -235,6 +251,17 @@ def run(args: argparse.Namespace) -> int:
     for written_path in [path, *written, args.out / "network"]:
         console.print(f"wrote {written_path}", soft_wrap=True, highlight=False)
     return 0
+
+
+def _lanes(text: str) -> tuple[int, ...]:
+    """Return numbers of lanes, rising."""
+    from vitrtl.sw.errors import UserError
+
+    found = sorted({int(part) if part.isascii() and part.isdigit() else 0
+                    for part in text.split(",")})
+    if not set(found) <= {1, 2, 4, 8}:
+        raise UserError(f"--lanes must be a list of 1, 2, 4 and 8, not {text!r}")
+    return tuple(found)
 
 
 def _origin(args: argparse.Namespace, bar: "Callable[[str, int], Callable[[int], None]]") -> tuple:

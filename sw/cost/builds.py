@@ -69,6 +69,7 @@ def network_builds(network: IntegerNetwork) -> list[Build]:
 def candidate_builds(network: IntegerNetwork) -> list[Build]:
     """Return the units that a network could need, were other candidates chosen for its layers."""
     choices = {c.name for operator in _longest_rows(network) for c in candidates_of(operator)}
+    choices |= set(network.methods.values())
     return _with_choices(network, choices)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -93,13 +93,18 @@ class Evaluation:
                    total=costs.total(network.units) if in_gates else None)
 
 
+PIECE = 512
+"""Test images that are in memory at a time, where they come from files."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reference:
     """The float network's answers on the test images, which integer networks are held against.
 
     Parameters
     ----------
-    pixels, labels : test images.
+    pixels : of the test images; what gives arrays when it is sliced will do.
+    labels : of the test images.
     logits : the float network's.
     """
 
@@ -120,8 +125,9 @@ class Reference:
     @functools.cached_property
     def digest(self) -> str:
         """Checksum of images, labels and the float network's answers."""
-        return digest(*(np.ascontiguousarray(array).tobytes()
-                        for array in (self.pixels, self.labels, self.logits)))
+        pixels = digest(*(digest(piece.tobytes()) for piece in self._pieces()))
+        return digest(pixels, *(np.ascontiguousarray(array).tobytes()
+                                for array in (self.labels, self.logits)))
 
     @property
     def accuracy(self) -> float:
@@ -131,16 +137,22 @@ class Reference:
     def accuracy_of(self, network: IntegerNetwork,
                     progress: Callable[[int], None] = lambda images: None) -> Accuracy:
         """Run an integer network; `progress` is called with the number of images done."""
-        parts = []
-        for part in Executor(network).iterate(self.pixels):
-            parts.append(part)
-            progress(len(part))
+        executor, parts = Executor(network), []
+        for piece in self._pieces():
+            for part in executor.iterate(piece):
+                parts.append(part)
+                progress(len(part))
         logits = network.values[network.output].real(np.concatenate(parts))
         predicted = logits.argmax(axis=-1)
         return Accuracy(
             accuracy=float((predicted == self.labels).mean()),
             agreement=float((predicted == self.logits.argmax(axis=-1)).mean()),
             logit_error=float(np.sqrt(np.mean((logits - self.logits) ** 2)) / self.logits.std()))
+
+    def _pieces(self) -> Iterator[np.ndarray]:
+        """Yield the pixels, not all at a time."""
+        return (np.ascontiguousarray(self.pixels[i:i + PIECE])
+                for i in range(0, len(self.labels), PIECE))
 
 
 def single_method_choices(layers: Sequence[FloatLayer], base: Mapping[str, str],

@@ -34,7 +34,8 @@ from vitrtl.sw.ptq.architectures.operations import (
 )
 from vitrtl.sw.ptq.models import FloatModel
 
-__all__ = ["FloatGraph", "FloatInterpreter", "FloatLayer", "FloatObserver", "layers_of"]
+__all__ = ["MASKED", "FloatGraph", "FloatInterpreter", "FloatLayer", "FloatObserver",
+           "layers_of"]
 
 FloatObserver = Callable[[str, torch.Tensor], None]
 """`observe(name, value)`: called for each value, with a batch axis."""
@@ -56,6 +57,7 @@ class FloatLayer:
     operator : `softmax`, `gelu` or `layernorm`.
     source : name of the value that it reads.
     gamma, beta : of a LayerNorm, one per channel; empty for the others.
+    masked : whether some of a softmax's scores are masked.
     """
 
     name: str
@@ -63,18 +65,20 @@ class FloatLayer:
     source: str
     gamma: tuple[float, ...] = ()
     beta: tuple[float, ...] = ()
+    masked: bool = False
 
 
 def layers_of(model: FloatModel) -> list[FloatLayer]:
     """Return the layers that offer a choice of method, in the order in which they run."""
-    layers = []
-    for operation in describe(model.module).operations:
+    layers, graph = [], describe(model.module)
+    for operation in graph.operations:
         match operation:
             case Norm(name, (source,), module):
                 layers.append(FloatLayer(name, "layernorm", source, tuple(module.weight.tolist()),
                                          tuple(module.bias.tolist())))
             case Softmax(name, (source,)):
-                layers.append(FloatLayer(name, "softmax", source))
+                masked = isinstance(graph.operation(source), Mask)
+                layers.append(FloatLayer(name, "softmax", source, masked=masked))
             case Gelu(name, (source,)):
                 layers.append(FloatLayer(name, "gelu", source))
     return layers

@@ -102,6 +102,11 @@ class _LazyPixels:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def some(self, ids: np.ndarray) -> "_LazyPixels":
+        """Return those of some images, not made yet either."""
+        make = self._make
+        return _LazyPixels((len(ids), *self.shape[1:]), lambda i: make(int(ids[i])))
+
     def __getitem__(self, ids: np.ndarray | slice) -> np.ndarray:
         chosen = np.arange(len(self))[ids]
         return np.stack([self._make(int(i)) for i in chosen]) if len(chosen) else np.empty(
@@ -124,6 +129,10 @@ class LazyImageSet(ImageSet):
         """Checksum of source, labels and split."""
         arrays = (self.labels, self.train, self.test)
         return digest(self.source, *(np.asarray(a, "<i8").tobytes() for a in arrays))
+
+    def some(self, ids: np.ndarray) -> _LazyPixels:
+        """Return the pixels of some images, made when they are asked for by slices."""
+        return self.pixels.some(ids)
 
 
 def images_for(data: str | None, preprocessing: Preprocessing,
@@ -186,7 +195,7 @@ def folder_images(folder: Path, preprocessing: Preprocessing) -> LazyImageSet:
     The folder has `train` and one of `val`, `test`, `valid` or `validation`, each with a folder
     per class; or the classes' folders alone, of whose images in the order of their names every
     fifth is a test image. Classes are numbered in the order of their names. The checksum is of the
-    files' names and sizes.
+    files' names and sizes; what is in them is checked where they are used.
 
     Parameters
     ----------

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
+from vitrtl.sw.candidate import candidate
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.ptq.unit_costs import UnitCosts
 
@@ -139,7 +140,7 @@ class Solution:
 
 
 def problem_of(records: "Sequence[Sensitivity]", losses: Sequence[float],
-               costs: UnitCosts) -> Problem:
+               costs: UnitCosts, lanes: Sequence[int] = (1,)) -> Problem:
     """Return the problem of choosing among what was measured.
 
     Units that every network has are no part of it. Cycles are those of a layer's own unit and
@@ -150,19 +151,32 @@ def problem_of(records: "Sequence[Sensitivity]", losses: Sequence[float],
     records : all candidates of each layer.
     losses : of the records, in their order.
     costs : of the units.
+    lanes : that a layer's unit, with the requantizer behind it, may have; the loss is that of one
+        lane. What has no cost row is left out.
     """
-    def key(unit: str) -> str:
-        return " ".join(costs.built(*unit.split()))
-
-    options = tuple(
-        Option(layer=r.layer, candidate=r.candidate, loss=loss,
-               cycles=costs.cycles([tuple(unit.split()) for unit in r.chain], r.rows,
-                                   r.row_length),
-               units=frozenset(map(key, r.needs)))
-        for r, loss in zip(records, losses, strict=True))
+    options = []
+    for record, loss in zip(records, losses, strict=True):
+        chain, needs = (_keys(units) for units in (record.chain, record.needs))
+        for count in lanes:
+            wide = costs.with_lanes(chain, count)
+            if wide is None:
+                continue
+            # What reads the result is needed as it is; of the chain, what no layer has anyway.
+            built = needs if count == 1 else wide + [unit for unit in needs if unit not in chain]
+            options.append(Option(
+                layer=record.layer, loss=loss,
+                candidate=dataclasses.replace(candidate(record.candidate), lanes=count).name,
+                cycles=costs.cycles(wide, record.rows, record.row_length),
+                units=frozenset(" ".join(costs.built(*unit)) for unit in built)))
+    options = tuple(options)
     built = sorted(frozenset().union(*(option.units for option in options)))
     return Problem(options, {unit: costs.rows[tuple(unit.split())].resources for unit in built},
                    costs.target.area)
+
+
+def _keys(units: Sequence[str]) -> list[tuple[str, str]]:
+    """Return unit and spec digest of each `UNIT SPEC`."""
+    return [(name, digest) for name, digest in map(str.split, units)]
 
 
 def parse_budgets(text: str, known: Sequence[str]) -> dict[str, int]:
@@ -188,8 +202,15 @@ def parse_budgets(text: str, known: Sequence[str]) -> dict[str, int]:
     return budgets
 
 
-def solve(problem: Problem, budgets: Mapping[str, int] | None = None) -> Solution:
+def solve(problem: Problem, budgets: Mapping[str, int] | None = None,
+          slack: float = 0.0) -> Solution:
     """Return the choice of least loss within the budgets; of equal ones, that of least area.
+
+    Parameters
+    ----------
+    problem : what there is to choose from.
+    budgets : of resources and cycles.
+    slack : by how much of itself the least loss may be exceeded for less area.
 
     Raises
     ------
@@ -197,7 +218,7 @@ def solve(problem: Problem, budgets: Mapping[str, int] | None = None) -> Solutio
         If no choice is within the budgets: which one is too small, and the least possible.
     """
     budgets = dict(budgets or {})
-    if found := _best(problem, budgets):
+    if found := _best(problem, budgets, slack):
         return found
     for name, budget in budgets.items():
         least = _least(problem, name, {})
@@ -348,8 +369,8 @@ def _undominated(solutions: Sequence[Solution], area: str) -> list[Solution]:
     return kept
 
 
-def _best(problem: Problem, budgets: Mapping[str, int]) -> Solution | None:
-    """Return the choice of least loss and, at that, of least area."""
+def _best(problem: Problem, budgets: Mapping[str, int], slack: float) -> Solution | None:
+    """Return the choice of least area among those of least loss, or of nearly least."""
     losses = np.array([option.loss for option in problem.options])
     least = np.array([min(o.loss for o in of_layer) for of_layer in problem.layers.values()])
     # What no choice gets below does not matter; the rest is brought near one for the solver.
@@ -361,12 +382,13 @@ def _best(problem: Problem, budgets: Mapping[str, int]) -> Solution | None:
     first = program.minimize(extra / unit, budgets)
     if first is None:
         return None
+    spare = slack * abs(first.loss)
     within = LinearConstraint(program.row(extra / unit), -np.inf,
-                              (first.loss - least.sum()) / unit + TIE)
+                              (first.loss + spare - least.sum()) / unit + TIE)
     second = program.minimize(program.costs(problem.area), budgets, [within])
     # The solver holds the loss within its tolerance, which may be more than a tie.
-    tied = second is not None and second.loss <= first.loss + TIE * max(abs(first.loss), unit)
-    return second if tied else first
+    most = first.loss + spare + TIE * max(abs(first.loss), unit)
+    return second if second is not None and second.loss <= most else first
 
 
 def _least(problem: Problem, name: str, budgets: Mapping[str, int]) -> int:

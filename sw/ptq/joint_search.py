@@ -129,20 +129,23 @@ class JointSearch:
     reference : test images, and the float network's answers.
     evaluations : where what networks get right is kept.
     progress : of what takes seconds.
+    lanes : that a unit may have.
     """
 
     def __init__(self, origin: Origin, records: Sequence[Sensitivity], costs: UnitCosts,
-                 reference: Reference, evaluations: Evaluations, progress: Progress) -> None:
+                 reference: Reference, evaluations: Evaluations, progress: Progress,
+                 lanes: Sequence[int] = (1,)) -> None:
         self.origin = origin
         self.records = records
         self.costs = costs
         self.reference = reference
         self.evaluations = evaluations
         self.progress = progress
+        self.lanes = lanes
 
     def find(self, calibration: Reference, others: Mapping[str, Mapping[str, str]],
              budgets: Mapping[str, int], points: int | None = None,
-             proxy: str | None = None) -> Findings:
+             proxy: str | None = None, slack: float = 0.0) -> Findings:
         """Choose a proxy, solve, and compare.
 
         Parameters
@@ -152,6 +155,7 @@ class JointSearch:
         budgets : of resources and cycles.
         points : of the front; None for no front.
         proxy : what to minimise; None takes the one that foretells the error best.
+        slack : by how much of itself the solution's loss may be above the least, for less area.
 
         Raises
         ------
@@ -166,7 +170,7 @@ class JointSearch:
         problem = self.problem(proxy)
         return Findings(
             proxy=proxy, correlations=correlations, trials=trials,
-            solution=joint.solve(problem, budgets), gains=self.gains(problem, others),
+            solution=joint.solve(problem, budgets, slack), gains=self.gains(problem, others),
             front=[] if points is None else self.front(problem, points, budgets))
 
     def trials(self, calibration: Reference, seed: int = 0) -> list[Trial]:
@@ -198,7 +202,8 @@ class JointSearch:
 
     def problem(self, proxy: str) -> Problem:
         """Return the problem of minimising a proxy."""
-        return joint.problem_of(self.records, PROXIES[proxy].losses(self.records), self.costs)
+        return joint.problem_of(self.records, PROXIES[proxy].losses(self.records), self.costs,
+                                self.lanes)
 
     def points(self, named: Sequence[tuple[str, str, Solution, Mapping[str, int]]],
                what: str) -> list[Point]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.files import digest
 from vitrtl.sw.network import IntegerNetwork
 from vitrtl.sw.ptq.calibration import Calibration, calibrate
 from vitrtl.sw.ptq.images import images_of
@@ -29,6 +30,7 @@ class Origin:
     images : where the calibration images come from.
     ids : of the calibration images.
     seed : that chose them.
+    pixels_digest : checksum of their pixels.
     calibration : its ranges, and the scheme that they are for.
     """
 
@@ -36,6 +38,7 @@ class Origin:
     images: ImageSet
     ids: np.ndarray
     seed: int
+    pixels_digest: str
     calibration: Calibration
 
     @classmethod
@@ -43,8 +46,9 @@ class Origin:
                    scheme: Scheme,
                    progress: Callable[[int], None] = lambda images: None) -> "Origin":
         """Calibrate on some images; `progress` is called as `calibrate` does."""
-        return cls(model, images, ids, seed,
-                   calibrate(model, images.pixels[ids], scheme, progress))
+        pixels = images.pixels[ids]
+        return cls(model, images, ids, seed, digest(pixels.tobytes()),
+                   calibrate(model, pixels, scheme, progress))
 
     @property
     def model(self) -> FloatModel:
@@ -59,7 +63,8 @@ class Origin:
     def network(self, methods: Mapping[str, str]) -> IntegerNetwork:
         """Return the integer network with a unit for each layer, and its provenance."""
         return export(self.calibration, methods, provenance_of(
-            self.given, self.images, self.ids, self.seed, self.calibration.scheme))
+            self.given, self.images, self.ids, self.pixels_digest, self.seed,
+            self.calibration.scheme))
 
 
 def float_model_of(network: IntegerNetwork, checkpoint: Path | None = None,
@@ -112,6 +117,10 @@ def origin_of(network: IntegerNetwork, checkpoint: Path | None = None, pretraine
     if ids.dtype.kind != "i" or not np.isin(ids, images.train).all():
         raise UserError(f"calibration images of {network.name} must be of the training part of "
                         f"{images.name}")
+    wanted = _of(says, "calibration_digest", str)
+    if digest(images.pixels[ids].tobytes()) != wanted:
+        raise UserError(f"calibration images of {network.name} must have the pixels that they had "
+                        f"when it was made ({wanted}): {images.name} has changed")
     origin = Origin.calibrated(model, images, ids, _of(says, "seed", int),
                                Scheme.of_provenance(says), progress)
     again = origin.network(network.methods)

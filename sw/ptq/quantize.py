@@ -13,6 +13,7 @@ from vitrtl.sw.candidate import candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS, UNITS, unit
 from vitrtl.sw.data import ImageSet
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.files import digest
 from vitrtl.sw.golden.fixed_point import Format, WidthError, require, saturate
 from vitrtl.sw.golden.log2_code import FRACTION_BITS
 from vitrtl.sw.golden.unit import Spec, VectorSpec
@@ -91,17 +92,28 @@ def quantize(model: FloatModel, images: ImageSet, *, count: int = 128, seed: int
     scheme = scheme or Scheme()
     methods = resolve_methods(model, operators or {}, layers or {})
     ids = images.calibration(count, seed)
-    calibration = calibrate(model, images.pixels[ids], scheme, progress)
-    return export(calibration, methods, provenance_of(model, images, ids, seed, scheme))
+    pixels = images.pixels[ids]
+    calibration = calibrate(model, pixels, scheme, progress)
+    return export(calibration, methods, provenance_of(model, images, ids, digest(pixels.tobytes()),
+                                                      seed, scheme))
 
 
-def provenance_of(model: FloatModel, images: ImageSet, ids: np.ndarray, seed: int,
-                  scheme: Scheme) -> dict[str, Any]:
-    """Return what a network says about its making: all that it takes to make it again."""
+def provenance_of(model: FloatModel, images: ImageSet, ids: np.ndarray, pixels_digest: str,
+                  seed: int, scheme: Scheme) -> dict[str, Any]:
+    """Return what a network says about its making: all that it takes to make it again.
+
+    Parameters
+    ----------
+    model : the float network as it was given.
+    images : where the calibration images come from.
+    ids, pixels_digest : of the calibration images, and checksum of their pixels.
+    seed : that chose them.
+    scheme : what the network was calibrated for.
+    """
     return {"command": command_line(), "weights": model.weights, "weights_digest": model.digest,
             "model_options": dict(model.options), "preprocessing": model.preprocessing.asdict(),
             "data": images.name, "data_digest": images.digest, "seed": seed, **scheme.provenance,
-            "calibration_images": ids.tolist(),
+            "calibration_images": ids.tolist(), "calibration_digest": pixels_digest,
             "versions": versions("numpy", "torch", "timm", "safetensors")}
 
 
@@ -124,18 +136,22 @@ def resolve_methods(model: FloatModel, operators: Mapping[str, str],
     for name, chosen in layers.items():
         if name not in choices:
             raise UserError(f"layer must be one of {', '.join(choices)}, not {name!r}")
-        if chosen not in (known := _names_of(choices[name])):
+        if not _computes(choices[name], chosen):
+            known = [one.name for one in candidates_of(choices[name], software=True)]
             raise UserError(f"unit of {name} must be one of {', '.join(known)}, not {chosen!r}")
     for operator, chosen in operators.items():
-        if operator not in OPERATORS or chosen not in _names_of(operator):
+        if operator not in OPERATORS or not _computes(operator, chosen):
             raise UserError(f"{operator} has no unit {chosen!r}")
     by_operator = {**DEFAULT_METHODS, **operators}
     return {name: layers.get(name, by_operator[operator]) for name, operator in choices.items()}
 
 
-def _names_of(operator: str) -> list[str]:
-    """Return the names of the candidates of an operator, the float baseline among them."""
-    return [one.name for one in candidates_of(operator, software=True)]
+def _computes(operator: str, name: str) -> bool:
+    """Return whether there is a candidate of that name, and it computes that operator."""
+    try:
+        return candidate(name).operator == operator
+    except UserError:
+        return False
 
 
 def deferred_beta(layer: FloatLayer) -> np.ndarray:
@@ -466,19 +482,19 @@ class _Export(Interpreter[_Operand]):
         if spec.operand != "linear" or (fits and fmt != S16):
             return x
         if codes := self._codes(layer.name):
-            return self._requantize_channels(x, scales, fmt, codes)
+            return self._requantize_channels(x, scales, fmt, codes, spec.lanes)
         if fmt == S16:
             x = self._widen(x, scales[0])
-        return self._requantize(x, scales, fmt)
+        return self._requantize(x, scales, fmt, lanes=spec.lanes)
 
     def _requantize_channels(self, x: _Operand, scales: list[Fraction], fmt: Format,
-                             codes: ChannelCodes) -> _Operand:
+                             codes: ChannelCodes, lanes: int) -> _Operand:
         """Requantize the channels of a value of one scale to codes of their own."""
         (step,) = x.scale
         # Finer than the unit's own steps there is nothing to see.
         scales = [max(scale, abs(step)) for scale in scales]
         bias = [round(Fraction(-center) / step) for center in codes.center.tolist()]
-        coded = self._requantize(x, scales, fmt, bias)
+        coded = self._requantize(x, scales, fmt, bias, lanes)
         return _Operand(coded.name, (max(scales),),
                         np.array([-float(b * step) for b in bias]),
                         dataclasses.replace(codes, scales=np.array([float(s) for s in scales])))
@@ -590,9 +606,9 @@ class _Export(Interpreter[_Operand]):
         return self._unit(name, "matmul", spec, [a, b], constants, scale)
 
     def _requantize(self, x: _Operand, scales: list[Fraction], out: Format,
-                    bias: Sequence[int] | None = None) -> _Operand:
+                    bias: Sequence[int] | None = None, lanes: int = 1) -> _Operand:
         """Requantizer from the scales of `x` to `scales`, one or one per channel."""
-        spec = self.specs[f"requantize {out}"]
+        spec = dataclasses.replace(self.specs[f"requantize {out}"], lanes=lanes)
         count = max(len(scales), len(x.scale))
         ratios = [s / t for s, t in zip(x.scale * (count // len(x.scale)),
                                         scales * (count // len(scales)), strict=True)]

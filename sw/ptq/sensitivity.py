@@ -27,7 +27,7 @@ from vitrtl.sw.golden.fixed_point import saturate
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.network import IntegerNetwork, Node
 from vitrtl.sw.ptq.calibration import Calibration
-from vitrtl.sw.ptq.float_graph import FloatGraph, FloatLayer, layers_of
+from vitrtl.sw.ptq.float_graph import MASKED, FloatGraph, FloatLayer, layers_of
 from vitrtl.sw.ptq.logit_gradients import LogitGradients
 from vitrtl.sw.ptq.metrics import ErrorMeter, NoiseMeter
 from vitrtl.sw.ptq.models import FloatModel
@@ -231,9 +231,11 @@ class _Measured:
         self.needs = sorted({_key(node) for node in _touched(network, layer.name)}
                             - networks.always)
         self.input = network.values[self.node.inputs[0]]
+        self._lowest = self.input.format.lo * float(self.input.scale[0])
         self.output = network.values[self.nodes[-1].output]
         self._functions = [node_function(network, node) for node in self.nodes]
         self._deferred = deferred(layer, network)
+        self._masked = layer.masked
         self._before, self._after, self._alone = NoiseMeter(), NoiseMeter(), NoiseMeter()
         self._logit_noise = 0.0
 
@@ -246,6 +248,8 @@ class _Measured:
         gradients : of some logits by the output, the first axis for the logits, scaled so that
             the squares of what an error makes of them add up to that of a mean logit.
         """
+        # How far below the others a masked score lies means nothing: the lowest code stands for it.
+        x = np.where(x < MASKED / 2, np.maximum(x, self._lowest), x) if self._masked else x
         self._before.update(x, self.input.real(x_codes))
         self._after.update(y, self._real(y_codes))
         codes = np.rint(x / float(self.input.scale[0])).astype(np.int64)

@@ -1,10 +1,11 @@
 """The search on the terminal: candidates per layer, choices per rule, networks side by side."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from vitrtl.sw.candidate import candidate, candidates_of
+from vitrtl.sw.candidate import Candidate, candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS
 from vitrtl.sw.ptq.comparison import Evaluation, Reference
 from vitrtl.sw.ptq.joint_search import JOINT, Gain, Point
@@ -35,10 +36,11 @@ def candidate_table(scored: Sequence[Scored], choice: Mapping[str, str],
     _numbers(table, 2, 11)
     for layer, of_layer in layers_in(scored).items():
         ranked = sorted(of_layer, key=lambda c: -c.omega)
-        shown = [c for i, c in enumerate(ranked) if i < SHOWN or c.candidate == choice[layer]]
+        taken = dataclasses.replace(candidate(choice[layer]), lanes=1).name
+        shown = [c for i, c in enumerate(ranked) if i < SHOWN or c.candidate == taken]
         for i, one in enumerate(shown):
             s = one.sensitivity
-            chosen = choice[layer] == one.candidate
+            chosen = taken == one.candidate
             mark = ("yes" if len(of_layer) > 1 else "only one") if chosen else ""
             table.add_row(
                 layer if i == 0 else "", candidate(s.candidate).method, f"{s.asqnr_in:.1f}",
@@ -66,8 +68,7 @@ def choice_table(choices: Mapping[str, Mapping[str, str]], chosen: str) -> Table
         title="Layers that take each method, by the way to choose")
     _numbers(table, 2)
     for operator in OPERATORS:
-        used = [one for one in candidates_of(operator)
-                if any(one.name in total for total in totals.values())]
+        used = _used(operator, {name for total in totals.values() for name in total})
         for i, one in enumerate(used):
             table.add_row("" if i else operator, one.method,
                           *(str(total.get(one.name, 0) or "") for total in totals.values()),
@@ -104,14 +105,22 @@ def omega_table(agreements: Sequence[Agreement], evaluations: Sequence[Evaluatio
 
 def several_units_text(choice: Mapping[str, str]) -> str | None:
     """Return which operators take more than one unit, which a choice layer by layer ignores."""
-    used = {operator: [one.method for one in candidates_of(operator)
-                       if one.name in choice.values()] for operator in OPERATORS}
+    used = {operator: [one.method for one in _used(operator, set(choice.values()))]
+            for operator in OPERATORS}
     several = [f"{operator} ({', '.join(methods)})" for operator, methods in used.items()
                if len(methods) > 1]
     if not several:
         return None
     return (f"More than one unit is to be built for {' and '.join(several)}: each layer chose by "
             "itself, although a unit costs its area once, for one layer as for all.")
+
+
+def _used(operator: str, names: set[str]) -> list[Candidate]:
+    """Return the candidates of an operator that are among some names, those of few lanes first."""
+    order = [one.name for one in candidates_of(operator)]
+    used = [one for one in map(candidate, names) if one.operator == operator]
+    return sorted(used, key=lambda one: (
+        order.index(dataclasses.replace(one, lanes=1).name), one.lanes))
 
 
 def proxy_table(correlations: Mapping[str, Correlation], chosen: str) -> Table:

@@ -9,7 +9,7 @@ from vitrtl.sw.cost.table import CostError, CostRow, CostTable
 from vitrtl.sw.cost.target import Target
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, json_text
-from vitrtl.sw.golden.unit import Spec
+from vitrtl.sw.golden.unit import Spec, VectorSpec
 
 __all__ = ["Total", "UnitCosts", "look_up", "resource_of"]
 
@@ -43,11 +43,14 @@ class UnitCosts:
     rows : by unit name and spec digest.
     gates : what rows of equal gates have in common, by the same; methods that differ in their
         run-time constants alone are one unit when it is built.
+    wider : the same units with more lanes, by the same and the number of lanes: unit and spec.
     """
 
     target: Target
     rows: Mapping[tuple[str, str], CostRow]
     gates: Mapping[tuple[str, str], str]
+    wider: Mapping[tuple[str, str, int], tuple[str, str]] = dataclasses.field(
+        default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -78,6 +81,12 @@ class UnitCosts:
         return ((rows - 1) * max(row.row_interval(length) for row in found) + latency
                 + max(row.beats(length) for row in found))
 
+    def with_lanes(self, chain: Iterable[tuple[str, str]], lanes: int) -> list[
+            tuple[str, str]] | None:
+        """Return units with as many lanes; None where one of them has no row."""
+        found = [key if lanes == 1 else self.wider.get((*key, lanes)) for key in chain]
+        return None if None in found else found
+
     def total(self, units: Units) -> Total:
         """Return the cost of all these units together, those of equal gates once."""
         built = {self.built(name, spec.digest) for name, specs in units.items() for spec in specs}
@@ -91,7 +100,8 @@ class UnitCosts:
 
 def look_up(table: CostTable, target: Target, units: Units,
             checksum: Callable[[str, Spec, str], str], mend_all: str = "vitrtl cost",
-            progress: Callable[[int], None] = lambda units: None) -> UnitCosts:
+            progress: Callable[[int], None] = lambda units: None, *,
+            lanes: Iterable[int] = ()) -> UnitCosts:
     """Find the row of every unit.
 
     Parameters
@@ -101,6 +111,8 @@ def look_up(table: CostTable, target: Target, units: Units,
     checksum : `checksum(unit, spec, device)` of the Verilog that would be built now.
     mend_all : command that measures all of them.
     progress : called with the number of units done.
+    lanes : numbers of lanes above one, whose rows are taken as well where there are any of today's
+        gates.
 
     Raises
     ------
@@ -120,11 +132,25 @@ def look_up(table: CostTable, target: Target, units: Units,
                 rows[name, spec.digest] = row
                 gates[name, spec.digest] = Build(name, spec).gates
             progress(1)
+    wider = {}
+    for name, specs in units.items():
+        for spec in specs:
+            for count in lanes:
+                if count == 1 or not isinstance(spec, VectorSpec):
+                    continue
+                wide = dataclasses.replace(spec, lanes=count)
+                try:
+                    rows[name, wide.digest] = table.row(name, wide, target.name,
+                                                        checksum(name, wide, target.device))
+                except CostError:
+                    continue
+                gates[name, wide.digest] = Build(name, wide).gates
+                wider[name, spec.digest, count] = (name, wide.digest)
     if refusals:
         count = len(refusals)
         raise CostError(refusals[0] + (f"; {count} rows in all are missing or stale, `{mend_all}` "
                                        "measures them" if count > 1 else ""))
-    return UnitCosts(target=target, rows=rows, gates=gates)
+    return UnitCosts(target=target, rows=rows, gates=gates, wider=wider)
 
 
 def resource_of(target: Target, name: str | None) -> str:

@@ -38,6 +38,8 @@ def test_a_name_is_the_unit_and_the_first_word_of_the_variant():
     ("softmax", "unit must be one of .*, not 'softmax'"),
     ("softmax_exp2:16", "variant of softmax_exp2 must be one of 8, s8, not '16'"),
     ("softmax_exp2:", "variant of softmax_exp2 must be one of 8, s8, not ''"),
+    ("gelu_pwl@3", "gelu_pwl@3: lanes must be 1, 2, 4 or 8, not 3"),
+    ("gelu_pwl@many", "gelu_pwl@many: lanes must be 1, 2, 4 or 8, not 0"),
     ("softmax_iexp:s8", "softmax_iexp has no variants, but 'softmax_iexp:s8' asks for one"),
 ])
 def test_an_unknown_name_is_refused_with_the_known_ones(name, message):
@@ -45,14 +47,23 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name, message):
         candidate(name)
 
 
-def test_a_spec_is_known_whatever_its_row_length_lanes_and_input():
+def test_a_spec_is_known_whatever_its_row_length_and_input():
     for operator in OPERATORS:
         for c in candidates_of(operator):
-            assert candidate_of(c.unit.name, dataclasses.replace(c.spec, lanes=2)) == c
+            wide = dataclasses.replace(c.spec, lanes=2)
+            assert candidate_of(c.unit.name, wide) == dataclasses.replace(c, lanes=2)
     long = Exp2Spec(longest_row=1024, in_width=6, out_bits=8, carry=True)
     assert candidate_of("softmax_exp2", long).name == "softmax_exp2:8"
     with pytest.raises(UserError, match="^matmul is no candidate: matmul offers no choice$"):
         candidate_of("matmul", UNITS["matmul"].golden.spec())
+
+
+def test_lanes_are_part_of_the_name():
+    wide = candidate("softmax_exp2:s8@4")
+    assert wide.name == "softmax_exp2:s8@4" and wide.method == "exp2:s8@4"
+    assert wide.spec == dataclasses.replace(candidate("softmax_exp2:s8").spec, lanes=4)
+    assert candidate("gelu_pwl@1").name == "gelu_pwl"
+    assert assignment.candidate_name("gelu", "pwl@8") == "gelu_pwl@8"
 
 
 def test_builds_of_one_component_and_spec_have_equal_gates():

@@ -67,6 +67,17 @@ def test_the_checksum_follows_files_and_preprocessing(tmp_path):
     assert folder_images(folder, SMALL).digest != first
 
 
+def test_some_images_are_read_when_they_are_asked_for(tmp_path):
+    folder = write(tmp_path / "data", {"cat": 11, "dog": 5})
+    images = folder_images(folder, SMALL)
+    some = images.some(images.test)
+    assert some.shape == (3, 3, 8, 8)
+    (folder / "cat" / "004.png").unlink()
+    assert some[1:][:, 0, 0, 0].tolist() == levels(images, images.test[1:]) == [9, 54]
+    with pytest.raises(UserError, match="004.png cannot be read"):
+        some[:1]
+
+
 def test_an_unreadable_image_is_named(tmp_path):
     folder = write(tmp_path / "data", {"cat": 5})
     (folder / "cat" / "002.png").write_bytes(b"no image")

@@ -63,6 +63,17 @@ def test_of_equal_losses_the_least_area_is_taken():
     assert set(found.choice.values()) == {"small"} and found.used["lut"] == 4
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_within_the_slack_the_least_area_is_taken(seed):
+    problem = random_problem(seed)
+    everything, least = every_solution(problem), solve(problem)
+    for slack in (0.0, 0.05, 0.5):
+        found = solve(problem, slack=slack)
+        near = [s for s in everything if s.loss <= least.loss * (1 + slack) * (1 + 1e-9)]
+        assert found.loss <= least.loss * (1 + slack) * (1 + 1e-8)
+        assert found.used["lut"] == min(s.used["lut"] for s in near)
+
+
 def test_a_unit_is_paid_once_however_many_layers_use_it():
     units = {"good": {"lut": 100}, "cheap": {"lut": 60}, "tiny": {"lut": 50}}
     options = [Option(layer, unit, loss, 10, frozenset({unit})) for layer in "abc"

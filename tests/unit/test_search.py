@@ -19,7 +19,7 @@ from vitrtl.sw.candidate import candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS, UNITS, methods_of, unit
 from vitrtl.sw.cli import main
 from vitrtl.sw.cost import suite
-from vitrtl.sw.cost.builds import default_builds
+from vitrtl.sw.cost.builds import Build, default_builds
 from vitrtl.sw.cost.table import CostError, CostRow, CostTable, load_table
 from vitrtl.sw.cost.target import load_target
 from vitrtl.sw.engine import DASK
@@ -38,7 +38,7 @@ from vitrtl.sw.ptq.comparison import (
 )
 from vitrtl.sw.ptq.evaluations import Evaluations
 from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
-from vitrtl.sw.ptq.joint import problem_of
+from vitrtl.sw.ptq.joint import problem_of, solve
 from vitrtl.sw.ptq.metrics import NORMALIZATIONS
 from vitrtl.sw.ptq.models import FloatModel
 from vitrtl.sw.ptq.omega_study import agreements
@@ -279,6 +279,37 @@ def test_cycles_are_rows_at_the_interval_of_the_slowest_and_the_latencies(table)
     assert costs.cycles(chain[:1], 1, 10) == costs.rows[chain[0]].row_cycles(10)
 
 
+def test_more_lanes_take_fewer_cycles_and_units_of_their_own(table):
+    chain = tuple(map(key, ("gelu_ierf", "requantize")))
+    wide = {name: dataclasses.replace(unit(name).golden.spec(), lanes=4)
+            for name in ("gelu_ierf", "requantize")}
+    rows = [cost_row(Build(name, spec), area=4 * AREAS[name],
+                     resources={"lut4eq": 4 * AREAS[name]}) for name, spec in wide.items()]
+    costs = look_up(table.updated(rows), TARGET, all_units(), checksum, lanes=(1, 4))
+    # The requantizer of one lane is there anyway, that of four lanes is not.
+    records = [record("a", "gelu_ierf", chain=chain, row_length=64, rows=10),
+               record("a", "gelu_pwl", chain=(key("gelu_pwl"), chain[1]))]
+    problem = problem_of(records, [1.0, 2.0], costs, (1, 4))
+    assert [o.candidate for o in problem.options] == ["gelu_ierf", "gelu_ierf@4", "gelu_pwl"]
+    one, four = (problem.of_choice({"a": name}).used for name in ("gelu_ierf", "gelu_ierf@4"))
+    assert one["lut4eq"] == AREAS["gelu_ierf"]
+    assert four["lut4eq"] == 4 * (AREAS["gelu_ierf"] + AREAS["requantize"])
+    assert one["cycles"] == 9 * 64 + 2 + 64 and four["cycles"] == 9 * 16 + 2 + 16
+    assert solve(problem, {"cycles": 200}).choice == {"a": "gelu_ierf@4"}
+    assert solve(problem).choice == {"a": "gelu_ierf"}
+
+
+def test_lanes_change_no_integer(float_model, calibration, digits):
+    few = digits.pixels[digits.test[:4]]
+    one, four = (export(calibration, resolve_methods(float_model, {
+        "gelu": f"gelu_pwl{lanes}", "softmax": f"softmax_exp2{lanes}",
+        "layernorm": f"layernorm_rsqrt{lanes}"}, {})) for lanes in ("", "@4"))
+    assert set(four.methods.values()) == {"gelu_pwl@4", "softmax_exp2@4", "layernorm_rsqrt@4"}
+    assert {spec.lanes for spec in four.units["requantize"]} == {1, 4}
+    np.testing.assert_array_equal(Executor(one).run(few), Executor(four).run(few))
+    np.testing.assert_array_equal(Executor(one).run(few), Executor(four, plain=True).run(few))
+
+
 def test_missing_row_names_what_measures_it(table, network):
     kept = CostTable(tuple(row for row in table.rows if row.unit != "matmul"))
     digest = unit("matmul").golden.spec().digest
@@ -511,6 +542,7 @@ def test_network_is_made_again_from_what_it_says(small):
     ({"weights": "my.safetensors"}, r"^float weights of digits_vit \(my.safetensors\) must be giv"),
     ({"data_digest": "0"}, "^digits_vit was calibrated on other images of the name digits$"),
     ({"data": "cats"}, "^images must be a folder, .* but there is no folder cats$"),
+    ({"calibration_digest": "0"}, "^calibration images of digits_vit must have the pixels that th"),
     ({"calibration_images": ["a"]}, "^calibration images of digits_vit must be of the training"),
     ({"observer": "percentile"}, "^network .* cannot be made again from what it says, which gives"),
     ({"seed": None}, "^the network's provenance must have 'seed': quantize anew$"),
@@ -720,6 +752,10 @@ def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path):
     (["--budget", "dsp=1"], "--budget is for --joint and --pareto"),
     (["--joint", "--budget", "gates=1"], r"budget must be of one of .*, cycles, not 'gates'"),
     (["--joint", "--budget", "dsp=1"], "budget of dsp must be at least 13, not 1"),
+    (["--joint", "--slack", "-0.1"], "--slack must be a share from 0 on, not -0.1"),
+    (["--joint", "--lanes", "1,3"], "--lanes must be a list of 1, 2, 4 and 8, not '1,3'"),
+    (["--lanes", "4"], "--slack and --lanes are for --joint and --pareto"),
+    (["--test", "17"], r"test images must be 1..16 \(the test part of digits\), not 17"),
     (["--qat", "all float"], "family must be one of I-ViT.*, not 'all float'"),
     (["--joint", "--proxy", "hope"], r"proxy must be one of logit_noise, .*, not 'hope'"),
     (["--pareto", "1"], "--pareto must be at least 2 points, not 1"),
