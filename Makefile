@@ -3,12 +3,14 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup board sim coverage verilog cost errors search study gatesim test lint clean
+.PHONY: help setup board sim accel coverage verilog cost errors search study gatesim test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
 	@echo "              UNIT=softmax_shiftmax  only this unit;  WAVES=1  leave a waveform"
 	@echo "make coverage the same with 2, 4 and 8 lanes, narrow inputs and the longest rows, without a network"
+	@echo "make accel    run the whole network on the accelerator's Verilog, 32 images, every layer compared"
+	@echo "              IMAGES=4  fewer;  SIZE=16  on a larger array;  DEVICE=ecp5"
 	@echo "make gatesim  simulate the netlists after synthesis on the same vectors"
 	@echo "make search   choose a method per layer from accuracy and measured cost"
 	@echo "make study    search and ablate the hard networks, whose tables are in docs/quantization.md"
@@ -25,6 +27,9 @@ setup: $(READY)
 
 sim: $(VECTORS)
 	@$(VITRTL) sim --vectors $(dir $(VECTORS)) --network $(dir $(NETWORK)) --build $(BUILD)/sim --jobs $(JOBS) $(if $(WAVES),--waves) $(UNIT)
+
+accel: $(NETWORK)
+	@$(VITRTL) run $(dir $(NETWORK)) --images $(IMAGES) --size $(SIZE) --device $(DEVICE) --jobs $(JOBS) --build $(BUILD)/sim --out $(BUILD)/accel
 
 coverage: $(COVERAGE)
 	@$(VITRTL) sim --vectors $(dir $(COVERAGE)) --build $(BUILD)/coverage/sim --device $(DEVICE) --jobs $(JOBS) $(UNIT)

@@ -11,6 +11,8 @@ UNIT       ?=
 WAVES      ?=
 ASSIGNMENT ?=
 DEVICE     ?= generic
+IMAGES     ?= 32
+SIZE       ?= 8
 
 VENV    := .venv
 READY   := $(VENV)/.ready

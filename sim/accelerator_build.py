@@ -30,7 +30,7 @@ def accelerator_verilog(spec: AcceleratorSpec, device: str, build: Path) -> str:
 
 
 def accelerator_model(verilog: str, spec: AcceleratorSpec, memory_bytes: int, build: Path,
-                      waves: bool = False) -> Path:
+                      waves: bool = False, quick: bool = False) -> Path:
     """Build the simulator; return the folder that holds it.
 
     Parameters
@@ -38,7 +38,7 @@ def accelerator_model(verilog: str, spec: AcceleratorSpec, memory_bytes: int, bu
     verilog : of the accelerator.
     memory_bytes : that the memory must have at least.
     build : folder of all simulations.
-    waves : whether it can record waveforms.
+    waves, quick : see `build_model`.
     """
     engines = range(spec.engine_count)
     size = LEAST_MEMORY
@@ -48,4 +48,4 @@ def accelerator_model(verilog: str, spec: AcceleratorSpec, memory_bytes: int, bu
         "UNIT": "accelerator", "SIZE": spec.size, "ENGINES": spec.engine_count,
         "ID_BITS": (spec.engine_count + 1).bit_length(), "MEMORY_BYTES": size,
         "TAPS": " ".join(f"`TAP({engine})" for engine in engines if engine != DMA),
-        **({"WAVES": 1} if waves else {})}, build, waves)
+        **({"WAVES": 1} if waves else {})}, build, waves, quick)

@@ -93,12 +93,13 @@ class Gates:
     network, program : the program must be of the network.
     device : `generic` or `ecp5`.
     build : folder of all simulations.
+    quick : whether simulators are built rather than run quickly.
     """
 
-    def __init__(self, network: IntegerNetwork, program: Program, device: str,
-                 build: Path) -> None:
+    def __init__(self, network: IntegerNetwork, program: Program, device: str, build: Path,
+                 quick: bool = False) -> None:
         self.network, self.program = network, program
-        self._build = build
+        self._build, self._quick = build, quick
         self._folder = build / "accelerator" / f"{network.digest}.{program.spec.digest}.{device}"
         self.verilog = accelerator_verilog(program.spec, device, build)
         self._formats = {name: value.format for name, value in network.values.items()}
@@ -106,7 +107,7 @@ class Gates:
     def build(self, images: int, waves: bool = False) -> Path:
         """Build the simulator; return its folder."""
         return accelerator_model(self.verilog, self.program.spec, self._memory_bytes(images),
-                                 self._build, waves)
+                                 self._build, waves, self._quick)
 
     def run(self, images: np.ndarray, buses: Sequence[Bus] = (Bus(),), *, processes: int = 2,
             progress: Callable[[int], None] = lambda cycles: None,

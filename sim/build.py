@@ -38,7 +38,7 @@ def rtl_sources(top: str) -> list[Path]:
 
 
 def build_model(verilog: str, top: str, defines: dict[str, object], build: Path,
-                waves: bool = False) -> Path:
+                waves: bool = False, quick: bool = False) -> Path:
     """Build the simulator of generated Verilog in its bench.
 
     Parameters
@@ -48,13 +48,14 @@ def build_model(verilog: str, top: str, defines: dict[str, object], build: Path,
     defines : macros that the bench is written in terms of.
     build : folder of the simulation.
     waves : whether it can record waveforms, which makes it slower.
+    quick : whether it is built rather than run quickly.
 
     Returns
     -------
     Folder that holds the program, under the name of `top`.
     """
     key = digest(verilog, top, repr(sorted(defines.items())), digest_files(rtl_sources(top)),
-                 repr(versions()), str(waves), Path(__file__).read_text())
+                 repr(versions()), str(waves), str(quick), Path(__file__).read_text())
     folder = build / "models" / f"{defines['UNIT']}.{key}"
     if (folder / top).is_file():
         return folder
@@ -72,8 +73,9 @@ def build_model(verilog: str, top: str, defines: dict[str, object], build: Path,
               "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
               *(f"-D{name}={value}" for name, value in defines.items()),
               str(main), *map(str, rtl_sources(top)), str(source)], environment)
-        _run(["make", "-s", "-j2", "-C", f"{scratch}/obj", "-f", "Vtop.mk", "OPT_FAST=-O2",
-              "OPT_SLOW=-O0", f"VM_TRACE={int(waves)}"], environment)
+        _run(["make", "-s", "-j2", "-C", f"{scratch}/obj", "-f", "Vtop.mk",
+              f"OPT_FAST={'-O0' if quick else '-O2'}", "OPT_SLOW=-O0",
+              f"VM_TRACE={int(waves)}"], environment)
         folder.mkdir(exist_ok=True)
         # The program appears under its name in one step, so an interrupted build is no build.
         shutil.copy2(f"{scratch}/obj/{top}", folder / f".{top}.part")

@@ -34,6 +34,12 @@ anything differs."""
 LATENCIES, BANDWIDTHS = (0, 50, 200), (4, 8, 16)
 """What --sweep goes through, cycles and bytes a cycle."""
 
+PAUSES = (20_000, 20_000)
+"""Chance of a pause on a channel of the bus to begin and to end, in 1/65536 a cycle."""
+
+FEW_CYCLES = 300_000
+"""Below these a simulator that is built quickly is done earlier than one that runs quickly."""
+
 FILE_WIDTH = 132
 """Columns of the tables where they do not go to a terminal."""
 
@@ -134,7 +140,8 @@ def run(args: argparse.Namespace) -> int:
     entries = [*record["images"], *record["sweep"]]
     for entry in entries:
         for line in entry["troubles"]:
-            where = entry.get("image", f"latency {entry.get('latency')}")
+            where = (f"image {entry['image']}" if "image" in entry else
+                     f"latency {entry['latency']}, {entry['bandwidth']} bytes a cycle")
             console.print(f"FAILED {where}: {line}", soft_wrap=True, markup=False,
                           highlight=False)
     for name in record["files"]:
@@ -243,13 +250,13 @@ def _run(args: argparse.Namespace, network: "IntegerNetwork", spec: "Accelerator
     program = compile_network(network, spec)
     if args.layer is not None:
         _check_layer(args.layer, program)
-    progress.stage("generating Verilog")
-    gates = Gates(network, program, args.device, args.build)
-    progress.stage("building the simulator")
-    gates.build(len(pixels))
     count = len(pixels)
-    progress.stage(f"simulating {count} image{'s' * (count > 1)}",
-                   count * predict(program, bus).cycles)
+    cycles = count * predict(program, bus).cycles
+    progress.stage("generating Verilog")
+    gates = Gates(network, program, args.device, args.build, quick=cycles < FEW_CYCLES)
+    progress.stage("building the simulator")
+    gates.build(count)
+    progress.stage(f"simulating {count} image{'s' * (count > 1)}", cycles)
     settings = {} if args.pauses is None else {
         "seed": args.pauses, "enter": PAUSES[0], "leave": PAUSES[1]}
     results = list(gates.run(pixels, (bus,), processes=args.jobs, progress=progress.cycles,
@@ -271,10 +278,6 @@ def _run(args: argparse.Namespace, network: "IntegerNetwork", spec: "Accelerator
         record["passed"] &= not any(point["troubles"] for point in record["sweep"])
         record["files"].append("sweep.svg")
     return record
-
-
-PAUSES = (20_000, 20_000)
-"""Chance of a pause on a channel of the bus to begin and to end, in 1/65536 a cycle."""
 
 
 def _check_layer(name: str, program: "Program") -> None:
