@@ -60,16 +60,21 @@ def place(buffers: Sequence[Buffer], spec: AcceleratorSpec) -> dict[str, Buffer]
     fitting = [(cost, i, placed) for i, (placed, cost) in enumerate(found) if placed is not None]
     if fitting:
         return min(fitting, key=lambda one: one[:2])[2]
-    phases = frozenset().union(*(b.phases for b in buffers))
-    needed = max(sum(b.words for b in buffers if phase in b.phases) for phase in phases)
     sizes = ", ".join(f"{b.name} {b.words}" for b in buffers)
-    raise UserError(f"scratchpad must hold {needed} words at once, and place whole buffers "
-                    f"({sizes}), not {spec.scratch_words}")
+    raise UserError(f"scratchpad must hold {_needed(buffers)} words at once, and place whole "
+                    f"buffers ({sizes}), not {spec.scratch_words}")
 
 
 def fits(buffers: Sequence[Buffer], spec: AcceleratorSpec) -> bool:
     """Whether `place` finds places."""
-    return any(_placed(order, spec)[0] is not None for order in _orders(buffers))
+    return _needed(buffers) <= spec.scratch_words and any(
+        _placed(order, spec)[0] is not None for order in _orders(buffers))
+
+
+def _needed(buffers: Sequence[Buffer]) -> int:
+    """Return the most words that are wanted at once."""
+    phases = frozenset().union(*(b.phases for b in buffers))
+    return max(sum(b.words for b in buffers if phase in b.phases) for phase in phases)
 
 
 def _orders(buffers: Sequence[Buffer]) -> Iterator[Sequence[Buffer]]:

@@ -35,6 +35,12 @@ ASKED = 4
 """Cycles from a reader's request to the port of the bus, and from there back to the reader, beside
 those of the memory."""
 
+FETCHED_AHEAD = 32
+"""Beats of its program that each engine has room for."""
+
+LOADED_AHEAD = 256
+"""Beats of loads that are asked for before the first of them comes; programs wait behind them."""
+
 FINISHED = 5
 """Cycles from the last instruction's end to the end of the run."""
 
@@ -180,10 +186,14 @@ class _Vector(_Engine):
 
     def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
         begin = self._decoded()
-        if config:
+        if config and not self.ends:
+            # The first layer's constants come beside the first loads.
+            beats = -(-(self.words + config) * WORD_BITS // (8 * self.spec.bus_bytes))
+            begin += max(config, self.bus.cycles(max(0, beats - FETCHED_AHEAD) * (
+                FETCHED_AHEAD + LOADED_AHEAD) // FETCHED_AHEAD))
+        elif config:
             # Words of another layer are taken when nothing is in flight.
-            quiet = max(begin - DECODED + 1, self.ends[-1] + 2 if self.ends else 0)
-            begin = quiet + config + DECODED - 1
+            begin = max(begin - DECODED + 1, self.ends[-1] + 2) + config + DECODED - 1
         begin = max(begin, ready)
         if not fields["rows"]:
             return begin, begin + 1
@@ -192,13 +202,21 @@ class _Vector(_Engine):
 
 
 class _Dma(_Engine):
-    """Loads, whose beats follow each other, and stores."""
+    """Loads, whose beats follow each other, and stores.
+
+    Parameters
+    ----------
+    ahead : beats of all programs that were asked for before the first load.
+    beside : beats of the programs' first instructions that come while loads go on.
+    """
 
     IN_FLIGHT = 8
 
-    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
+    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus,
+                 ahead: int, beside: int) -> None:
         super().__init__(engine, first_word, spec, bus)
-        self._free = 0
+        self._free = first_word + bus.cycles(ahead)
+        self._beside = beside
 
     def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
         begin = max(ready, self._decoded())
@@ -206,13 +224,16 @@ class _Dma(_Engine):
             begin = max(begin, self.starts[-1] + 3)
         if len(self.ends) >= self.IN_FLIGHT:
             begin = max(begin, self.ends[-self.IN_FLIGHT] + 1)
-        beats = self.bus.cycles(fields["beats"])
+        beats = fields["beats"]
         # Check, begin, and the first burst.
         first = begin + 4 + ASKED + self.bus.latency
         if fields["opcode"] == OPCODES["store"]:
-            return begin, first + beats + 4 + self.bus.latency
+            return begin, first + self.bus.cycles(beats) + 4 + self.bus.latency
+        # Of programs there is that much on the bus beside as many loads as are asked for.
+        others = min(self._beside, beats * FETCHED_AHEAD // LOADED_AHEAD)
+        self._beside -= others
         # A cycle from the last beat of one load to the first of the next.
-        self._free = max(first, self._free + 1) + beats
+        self._free = max(first, self._free + 1) + self.bus.cycles(beats + others)
         return begin, self._free + 1
 
 
@@ -222,12 +243,19 @@ def _engines(program: Program, bus: Bus) -> list[_Engine]:
     per_beat = 8 * spec.bus_bytes // WORD_BITS
     trip = ASKED + bus.latency
     header = STARTED + trip
+    # What is fetched at the start: as much as there is room for, and then the rest of each
+    # engine's first instruction, with its constants.
+    at_once, firsts = [], []
+    for engine, one in enumerate(program.instructions):
+        words = [words_of(engine) + len(config) for _, config in one]
+        at_once.append(min(FETCHED_AHEAD, -(-sum(words) // per_beat)))
+        firsts.append(max(0, -(-sum(words[:1]) // per_beat) - FETCHED_AHEAD))
     found: list[_Engine] = []
     for engine in range(spec.engine_count):
         entry = header + bus.cycles(-(-(HEADER_WORDS + engine) // per_beat)) + engine
         word = entry + 4 + trip
         if engine == DMA:
-            found.append(_Dma(engine, word, spec, bus))
+            found.append(_Dma(engine, word, spec, bus, sum(at_once), sum(firsts)))
         elif engine == ARRAY:
             found.append(_Array(engine, word, spec, bus))
         else:
