@@ -87,16 +87,16 @@ _FAULT_LIST = ", ".join(f"{code} {name}" for name, code in FAULTS.items())
 REGISTERS: Mapping[str, Register] = {register.name: register for register in (
     Register(name="id", address=0x00, access="ro", reset=MAGIC, doc="`VRTL`"),
     Register(name="version", address=0x04, access="ro", reset=VERSION,
-                doc="of registers and instructions"),
+             doc="of registers and instructions"),
     Register(name="spec", address=0x08, access="ro", reset=None,
-                doc="low half of the digest of the accelerator's spec, which a program must name"),
+             doc="low half of the digest of the accelerator's spec, which a program must name"),
     Register(name="control", address=0x0C, access="wo", doc="what to do now", fields=(
         Field(name="start", low=0, doc="begin a run with the address registers as they are"),
         Field(name="abort", low=1, doc="end the run early, with fault `aborted`, as soon as the "
               "memory has answered what was asked of it"),
         Field(name="clear", low=2, doc="take the interrupt back"))),
     Register(name="status", address=0x10, access="ro", doc="of the run, or of the last one",
-                fields=(
+             fields=(
         Field(name="busy", low=0, doc="a run is not over"),
         Field(name="done", low=1, doc="the last run ended well"),
         Field(name="ignored", low=2, doc="a start came while busy and was ignored; until the "
@@ -107,28 +107,28 @@ REGISTERS: Mapping[str, Register] = {register.name: register for register in (
         Field(name="engine", low=12, bits=4,
               doc=f"whose fault it is; {CONTROL_ENGINE}: none of the engines"))),
     Register(name="program", address=0x14, access="rw",
-                doc=f"byte address of the program, a multiple of {PROGRAM_ALIGNMENT}; like the "
-                    "next two it is read at the start, and may be written for the next run "
-                    "during this one"),
+             doc=f"byte address of the program, a multiple of {PROGRAM_ALIGNMENT}; like the "
+                 "next two it is read at the start, and may be written for the next run "
+                 "during this one"),
     Register(name="image", address=0x18, access="rw",
-                doc="byte address of the input, a multiple of a beat of the memory bus"),
+             doc="byte address of the input, a multiple of a beat of the memory bus"),
     Register(name="output", address=0x1C, access="rw",
-                doc="byte address of the results, a multiple of a beat of the memory bus"),
+             doc="byte address of the results, a multiple of a beat of the memory bus"),
     Register(name="cycles", address=0x20, access="ro",
-                doc="cycles of the run, from the start to its end"),
+             doc="cycles of the run, from the start to its end"),
     Register(name="beats", address=0x24, access="ro",
-                doc="cycles in which the array took activations"),
+             doc="cycles in which the array took activations"),
     Register(name="timeout", address=0x28, access="rw", reset=1 << 20,
-                doc="cycles without any progress after which a run ends with fault `timeout`; "
-                    "0: never"),
+             doc="cycles without any progress after which a run ends with fault `timeout`; "
+                 "0: never"),
     Register(name="engine_select", address=0x2C, access="rw", bits=4,
-                doc="which engine the next two registers tell of: 0 DMA, 1 array, then the "
-                    "vector engines"),
+             doc="which engine the next two registers tell of: 0 DMA, 1 array, then the "
+                 "vector engines"),
     Register(name="engine_done", address=0x30, access="ro",
-                doc="instructions that the selected engine has ended in the run, modulo 65536"),
+             doc="instructions that the selected engine has ended in the run, modulo 65536"),
     Register(name="engine_busy", address=0x34, access="ro",
-                doc="cycles of the run in which the selected engine had begun an instruction and not "
-                    "ended it"),
+             doc="cycles of the run in which the selected engine had begun an instruction "
+                 "and not ended it"),
 )}
 """By name, in the order of their addresses."""
 

@@ -191,7 +191,8 @@ def test_programs_come_in_order_though_the_memory_answers_out_of_order(bus_bytes
             assert ctx.get(fetch.ended) and not ctx.get(fetch.words.valid)
         return bench
 
-    simulate(dut, *map(take, dut.fetches, places, counts, (1, 0.1, 0.8)), background=[memory.reader])
+    takers = map(take, dut.fetches, places, counts, (1, 0.1, 0.8))
+    simulate(dut, *takers, background=[memory.reader])
     assert memory.outstanding == 0 and memory.most_outstanding > 2
     asked = {i: [place for name, burst in memory.reads if name == i for place in burst]
              for i in range(3)}
