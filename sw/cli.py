@@ -1,4 +1,7 @@
-"""The command `vitrtl`: one verb per file of `vitrtl.sw.commands`."""
+"""The command `vitrtl`: one verb per file of `vitrtl.sw.commands`.
+
+A file `cost_import.py` is the verb `cost import`: two words.
+"""
 
 import argparse
 import importlib
@@ -21,14 +24,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version",
                         version=f"vitrtl {importlib.metadata.version('vitrtl')}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for module_info in sorted(pkgutil.iter_modules(commands.__path__), key=lambda m: m.name):
-        verb = importlib.import_module(f"vitrtl.sw.commands.{module_info.name}")
-        sub = verbs.add_parser(module_info.name, help=verb.HELP, description=verb.HELP,
+    names = {module.name.replace("_", " "): module.name
+             for module in pkgutil.iter_modules(commands.__path__)}
+    for name, module_name in sorted(names.items()):
+        verb = importlib.import_module(f"vitrtl.sw.commands.{module_name}")
+        sub = verbs.add_parser(name, help=verb.HELP, description=verb.HELP,
                                formatter_class=argparse.RawDescriptionHelpFormatter,
                                epilog=getattr(verb, "EPILOG", None))
         verb.add_arguments(sub)
         sub.set_defaults(run=verb.run)
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if " ".join(words[:2]) in names:
+        words = [" ".join(words[:2]), *words[2:]]
+    args = parser.parse_args(words)
     try:
         return args.run(args) or 0
     except KeyboardInterrupt:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from vitrtl.sw.cost.builds import Build
+from vitrtl.sw.cost.target import target_names
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import json_text, read_json, write_if_changed
 from vitrtl.sw.golden.unit import Spec
 
 __all__ = ["BUILD_FOLDER", "SCHEMA", "SHIPPED_FOLDER", "VERSION", "CostError", "CostRow",
-           "CostTable", "cycle_formula", "load_table", "mend_command"]
+           "CostTable", "cycle_formula", "load_table", "mend_all_command", "mend_command"]
 
 SCHEMA = "vitrtl.costs"
 VERSION = 1
@@ -194,12 +195,22 @@ def cycle_formula(latency_fixed: int, latency_per_beat: int, lanes: int) -> str:
 
 def mend_command(unit: str, spec: Spec | str, target: str) -> str:
     """Return the command that measures a row."""
+    if target not in target_names():
+        return f"vitrtl cost import REPORTS --target {target}"
     command = f"vitrtl cost {unit} --target {target}"
     if isinstance(spec, str):
         return command
     changes = Build(unit, spec).changes
     fields = " ".join(f"{k}={str(v).lower()}" for k, v in changes.items())
     return f"{command} --spec {fields}" if fields else command
+
+
+def mend_all_command(target: str, network: Path | None = None) -> str:
+    """Return the command that measures all rows that a network's choice needs."""
+    if target not in target_names():
+        return f"vitrtl cost import REPORTS --target {target}"
+    wanted = f" --network {network} --candidates" if network else ""
+    return f"vitrtl cost --target {target}{wanted}"
 
 
 def _read(path: Path) -> CostTable:

@@ -8,11 +8,13 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from vitrtl.hw.verilog import module_name
 from vitrtl.sw import assignment
 from vitrtl.sw import network as networks
 from vitrtl.sw.candidate import candidate, candidates_of
@@ -25,6 +27,8 @@ from vitrtl.sw.cost.target import load_target
 from vitrtl.sw.engine import DASK
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
+from vitrtl.sw.files import digest as checksum_of
+from vitrtl.sw.files import write_if_changed
 from vitrtl.sw.network import IntegerNetwork
 from vitrtl.sw.ptq import comparison, joint_search, show
 from vitrtl.sw.ptq.calibration import calibrate
@@ -690,6 +694,28 @@ def test_command_writes_what_it_prints_and_the_same_again(quick, tmp_path, capsy
                                         "noise", "evaluations"}
     assert main(quick) == 0
     assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before}
+
+
+def test_a_search_goes_by_reports_of_the_users_own_device(quick, tmp_path, monkeypatch):
+    reports, paths = Path(__file__).parents[1] / "data" / "reports" / "vivado-usp", []
+    for number, build in enumerate(default_builds()):
+        design = module_name(build.unit, build.spec)
+        for kind in ("utilization", "timing"):
+            text = (reports / f"softmax_exp2_{kind}.rpt").read_text()
+            text = text.replace("softmax_exp2", design).replace("|  229 |", f"| {300 + number} |")
+            paths.append(tmp_path / f"{design}_{kind}.rpt")
+            paths[-1].write_text(text)
+        write_if_changed(tmp_path / "verilog" / f"{design}.v", design)
+    imported = tmp_path / "imported"
+    assert main(["cost", "import", *map(str, paths), "--target", "my-board", "--build",
+                 str(imported), "--verilog", str(tmp_path / "verilog")]) == 0
+    # The Verilog that the rows are of is the text that stands in for it.
+    monkeypatch.setattr(suite, "verilog_checksum",
+                        lambda name, spec, device: checksum_of(module_name(name, spec)))
+    assert main([*quick, "--costs", str(imported / "costs.json"), "--target", "my-board"]) == 0
+    chosen = assignment.load(tmp_path / "out" / "assignment.json")
+    assert chosen.provenance["target"] == "my-board"
+    assert chosen.provenance["area_unit"] == "lut"
 
 
 def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tmp_path, capsys):
