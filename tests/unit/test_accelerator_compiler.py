@@ -25,7 +25,7 @@ from vitrtl.sw.accelerator.schedule import blocks_of, schedule, shortest_pass
 from vitrtl.sw.accelerator.sizing import size_accelerator
 from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
 from vitrtl.sw.candidate import candidates_of
-from vitrtl.sw.catalog import OPERATORS, UNITS
+from vitrtl.sw.catalog import OPERATORS
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.network import IntegerNetwork
@@ -165,21 +165,21 @@ def test_methods(methods):
 
 
 def test_each_layer_has_a_candidate_of_its_own():
-    """All candidates that give linear codes, merged requantizers among them, in one network."""
-    module = VisionTransformer(**BASE | {"depth": 13})
-    layers, wanted = {}, set()
+    """Four candidates of each operator in one network, merged requantizers among them."""
+    module = VisionTransformer(**BASE | {"depth": 4})
+    layers = {}
     for operator, at in zip(OPERATORS, ("attn.softmax", "mlp.gelu", "norm1"), strict=True):
-        names = [one.name for one in candidates_of(operator)
-                 if one.spec.operand == "linear" and one.unit.name in UNITS]
-        for i in range(13):
-            layers[f"blocks.{i}.{at}"] = names[i % 4]
-        wanted |= set(names[:4])
+        names = [one.name for one in candidates_of(operator) if one.spec.operand == "linear"]
+        # The last ones are the variants that merge their requantizer, where there are any.
+        for i, name in enumerate(names[-4:]):
+            layers[f"blocks.{i}.{at}"] = name
     network = small(module, layers=layers)
     spec = size_accelerator(network)
     assert len(spec.engines) <= 13
     program = compile_network(network, spec)
     check_boundaries(network, program, images_for(program.image_shape, 1))
-    assert wanted <= set(network.methods.values())
+    assert {name: network.methods[name] for name in layers} == layers
+    assert any(engine.requantize is None for engine in spec.engines)
 
 
 def test_a_unit_whose_results_depend_on_its_lanes_keeps_them():
@@ -202,6 +202,23 @@ def test_more_lanes_give_the_same_integers(tiny):
         requantize=dataclasses.replace(engine.requantize, lanes=4)) for engine in spec.engines)
     program = compile_network(tiny, dataclasses.replace(spec, engines=engines))
     check_boundaries(tiny, program, images_for(program.image_shape, 1))
+
+
+def test_a_gelu_with_constants_per_channel_runs_part_by_part(tiny):
+    """Its requantizer counts channels from the first of each part, which has its own constants."""
+    nodes = list(tiny.nodes)
+    for i, node in enumerate(nodes):
+        if node.name.endswith("gelu.requantize"):
+            channels = tiny.values[node.name].shape[-1]
+            factor = node.constants["factor"][0] + 8 * np.arange(channels, dtype=np.int32)
+            nodes[i] = dataclasses.replace(node, constants={
+                "bias": np.arange(channels, dtype=np.int32), "factor": factor,
+                "per_channel": np.array(1, np.uint8)})
+    network = dataclasses.replace(tiny, nodes=tuple(nodes))
+    program = compile_network(network, size_accelerator(network, weight_words=128))
+    gelu = [step for steps in program.steps for step in steps if step.label.endswith("gelu")]
+    assert len({step.column for step in gelu}) > 1
+    check_boundaries(network, program, images_for(program.image_shape, 1))
 
 
 def test_larger_arrays(network, digits):
@@ -278,15 +295,15 @@ def test_images_are_checked(tiny_program):
 
 
 @pytest.mark.parametrize("fields, message", [
-    ({"weight_words": 32}, "^weight_words must be at least 96, twice those of one column of "
-                           "tiles of patch_embed, not 32$"),
+    ({"weight_words": 32}, ("^weight_words must be at least 96, twice those of one column of "
+                           "tiles of patch_embed, not 32$")),
     ({"residual_words": 32}, "^residual_words must be at least 48 for 16 tokens of 24, not 32$"),
     ({"banks": 1, "bank_words": 64}, "^scratchpad must hold [0-9]+ words at once"),
     ({"activation_width": 6}, "^activation_width must be the network's 8 bits, not 6$"),
-    ({"engines": ()}, r"^accelerator has no engine that computes blocks\.0\.norm1 "
-                      r"\(layernorm_rsqrt\) bit for bit; its engines are none$"),
-    ({"size": 16}, r"^width of a head of blocks\.0\.attn\.qkv must be a multiple of the array's "
-                   "16 columns, not 8$"),
+    ({"engines": ()}, (r"^accelerator has no engine that computes blocks\.0\.norm1 "
+                      r"\(layernorm_rsqrt\) bit for bit; its engines are none$")),
+    ({"size": 16}, (r"^width of a head of blocks\.0\.attn\.qkv must be a multiple of the array's "
+                   "16 columns, not 8$")),
     ({"requantize_lanes": 3}, "^requantize_lanes must be 1, 2"),
 ])
 def test_what_does_not_fit_is_refused(tiny, fields, message):
