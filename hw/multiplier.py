@@ -21,7 +21,7 @@ class Multiplier(wiring.Component):
 
     Parameters
     ----------
-    a_shape, b_shape : operands, at most 18 bits each.
+    a_shape, b_shape : operands, at most `LONGEST` bits each.
 
     Members
     -------
@@ -36,12 +36,14 @@ class Multiplier(wiring.Component):
     """
 
     LATENCY = 2
+    LONGEST = 18
+    """Bits of the longest operand."""
 
     def __init__(self, a_shape: Shape, b_shape: Shape) -> None:
         a_shape, b_shape = Shape.cast(a_shape), Shape.cast(b_shape)
         for name, shape in (("a", a_shape), ("b", b_shape)):
-            if not 1 <= shape.width <= 18:
-                raise ValueError(f"multiplier operand {name} must be 1..18 bits, "
+            if not 1 <= shape.width <= self.LONGEST:
+                raise ValueError(f"multiplier operand {name} must be 1..{self.LONGEST} bits, "
                                  f"not {shape.width}")
         super().__init__({
             "en": In(1),

@@ -1,10 +1,13 @@
 """The bare weight-stationary systolic array, used by `vitrtl.hw.matmul`."""
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.multiplier import Multiplier
+from vitrtl.hw.paired_multiplier import PairedMultiplier
 from vitrtl.hw.pipeline import Pipeline
 from vitrtl.hw.shifter import Shifter
 from vitrtl.hw.stream import shape_of
@@ -21,6 +24,9 @@ class SystolicArray(wiring.Component):
     a large array would be its slowest net. The next tile is written beside the one in use and taken
     over by a wave that runs with the first activation of a pass.
 
+    Where weights are short enough, two neighbouring columns share a multiplier, and see an
+    activation in the same cycle.
+
     Members
     -------
     load : write one beat of the next tile.
@@ -35,6 +41,9 @@ class SystolicArray(wiring.Component):
     def __init__(self, spec: MatMulSpec) -> None:
         self.spec = spec
         self._product = Shifter if spec.operand == "log2" else Multiplier
+        shapes = shape_of(spec.in_format), shape_of(spec.weight_format)
+        paired = self._product is Multiplier and PairedMultiplier.fits(*shapes)
+        self._lanes = 2 if paired else 1
         super().__init__({
             "load": In(1),
             "load_index": In(range(spec.rows)),
@@ -48,12 +57,17 @@ class SystolicArray(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from activations to their sums: skew, product, adder, and deskew."""
-        return self.spec.rows + self.spec.columns + self._product.LATENCY
+        return self.spec.rows + self._steps + self._product.LATENCY
 
     @property
     def wave(self) -> int:
         """Cycles after `swap` from which the next tile can be written, in either order."""
-        return max(self.spec.rows, self.spec.columns)
+        return max(self.spec.rows, self._steps)
+
+    @property
+    def _steps(self) -> int:
+        """Multipliers that an activation passes on its way to the right."""
+        return -(-self.spec.columns // self._lanes)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -78,33 +92,51 @@ class SystolicArray(wiring.Component):
             # Row r starts r cycles late, so that sums from above arrive with its products.
             activation = pipe.reg(self.activations[row], row + 1)
             swap = pipe.reg(self.swap, row + 1, reset_less=False)
-            for column in range(spec.columns):
-                # The next tile's weight waits in a register of its own.
-                waiting = Signal(shape_of(spec.weight_format), reset_less=True)
-                weight, write = weights[column * width:(column + 1) * width], write_row[row]
-                if spec.transposable:
-                    along = weights[row * width:(row + 1) * width]
-                    weight = Mux(transposed, along, weight)
-                    write = write | write_column[column]
-                with m.If(write):
-                    m.d.sync += waiting.eq(weight)
+            for first in range(0, spec.columns, self._lanes):
+                held = []
+                for column in range(first, min(first + self._lanes, spec.columns)):
+                    # The next tile's weight waits in a register of its own.
+                    waiting = Signal(shape_of(spec.weight_format), reset_less=True)
+                    weight, write = weights[column * width:(column + 1) * width], write_row[row]
+                    if spec.transposable:
+                        along = weights[row * width:(row + 1) * width]
+                        weight = Mux(transposed, along, weight)
+                        write = write | write_column[column]
+                    with m.If(write):
+                        m.d.sync += waiting.eq(weight)
+                    held.append(waiting)
 
-                # Its own register holds the weight in use.
-                product = self._product(shape_of(spec.in_format), shape_of(spec.weight_format))
-                m.submodules[f"pe_{row}_{column}"] = product
-                m.d.comb += [
-                    product.en.eq(1), product.a.eq(activation),
-                    product.en_b.eq(swap), product.b.eq(waiting),
-                ]
-                total = product.o if row == 0 else product.o + above[column]
-                sum_reg = Signal(shape_of(spec.sum_format), reset_less=True)
-                m.d.sync += sum_reg.eq(total)
-                above[column] = sum_reg
+                totals = self._multiply(m, f"pe_{row}_{first}", activation, swap, held,
+                                        above[first:first + len(held)])
+                for column, total in enumerate(totals, first):
+                    sum_reg = Signal(shape_of(spec.sum_format), reset_less=True)
+                    m.d.sync += sum_reg.eq(total)
+                    above[column] = sum_reg
 
                 activation = pipe.reg(activation)
                 swap = pipe.reg(swap, reset_less=False)
 
-        # Column c is c cycles late; the others wait for the last one.
-        m.d.comb += [self.sums[column].eq(pipe.reg(above[column], spec.columns - 1 - column))
+        # A column is as late as its step; the others wait for the last one.
+        last = self._steps - 1
+        m.d.comb += [self.sums[column].eq(pipe.reg(above[column], last - column // self._lanes))
                      for column in range(spec.columns)]
         return m
+
+    def _multiply(self, m: Module, name: str, activation: Value, swap: Value,
+                  weights: Sequence[Value], above: Sequence[Value | None]) -> list[Value]:
+        """Return one step's products, one per weight, plus what comes from above.
+
+        The weights in use stand in the multiplier's own register, until `swap`.
+        """
+        shapes = shape_of(self.spec.in_format), shape_of(self.spec.weight_format)
+        paired = len(weights) == 2
+        product = (PairedMultiplier if paired else self._product)(*shapes)
+        m.submodules[name] = product
+        m.d.comb += [
+            product.en.eq(1), product.a.eq(activation),
+            product.en_b.eq(swap), Value.cast(product.b).eq(Cat(*weights)),
+        ]
+        if not paired:
+            return [product.o if above[0] is None else product.o + above[0]]
+        low, high = (Const(0) if sums is None else sums for sums in above)
+        return [product.o_low + low, (product.o_high + Cat(Const(1), high).as_signed()) >> 1]

@@ -187,4 +187,5 @@ def untile(beats: np.ndarray, m: int, n: int, spec: MatMulSpec) -> np.ndarray:
 
 
 GOLDEN = Golden(spec=MatMulSpec, constants=MatMulConstants, derive=derive, function=matmul,
-                variants={"log2 codes": MatMulSpec(operand="log2")})
+                variants={"log2 codes": MatMulSpec(operand="log2"),
+                          "s4 weights": MatMulSpec(weight_width=4)})
