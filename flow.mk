@@ -18,6 +18,7 @@ VENV    := .venv
 READY   := $(VENV)/.ready
 VITRTL  := $(VENV)/bin/vitrtl
 NETWORK := $(BUILD)/network/network.json
+DEIT    := $(BUILD)/deit/network.json
 VECTORS := $(BUILD)/vectors/index.json
 COVERAGE := $(BUILD)/coverage/vectors/index.json
 
@@ -52,6 +53,10 @@ SOFTWARE := $(wildcard sw/*.py sw/*.toml sw/golden/*.py sw/ptq/*.py sw/ptq/weigh
 
 $(NETWORK): $(READY) $(SOFTWARE)
 	@$(VITRTL) quantize --out $(@D)
+	@touch $@
+
+$(DEIT): $(READY) $(SOFTWARE)
+	@$(VITRTL) quantize deit_tiny_patch16_224 --random-weights 0 --data random --images 32 --out $(@D)
 	@touch $@
 
 $(VECTORS): $(NETWORK)
