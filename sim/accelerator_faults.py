@@ -49,8 +49,8 @@ def run_faults(gates: Gates, image: np.ndarray, folder: Path, tests: str | None 
     memory.write(folder / "memory.bin")
     cycles = predict(program).cycles
     logits = Executor(gates.network, threads=1).run(image[np.newaxis])[0].astype("<i2").tobytes()
-    run = Run(number=0, program=base, image=place, output=output, output_bytes=len(logits),
-              timeout=20_000, patience=200 * cycles)
+    run = Run(number=0, program=base, image=place, output=output,
+              output_bytes=program.output_bytes, timeout=20_000, patience=200 * cycles)
     start, length = _stream(program, ARRAY)
     loads = [fields for fields, _ in program.instructions[DMA]
              if fields["opcode"] == OPCODES["load"] and fields["base"] == BASES["program"]]

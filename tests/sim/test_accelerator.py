@@ -31,7 +31,7 @@ pytestmark = pytest.mark.sim
 def network():
     """Return a small network with random weights, whose rows and columns fill no tile."""
     torch.manual_seed(0)
-    module = VisionTransformer(img_size=(12, 20), patch_size=4, embed_dim=24, depth=2, num_heads=3,
+    module = VisionTransformer(img_size=(12, 20), patch_size=4, embed_dim=24, depth=1, num_heads=3,
                                num_classes=11, mlp_ratio=1.7)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -70,11 +70,11 @@ def test_every_layer_boundary_matches_golden(gates, results, images):
     for result in results:
         assert result.troubles == ()
         assert result.comparison.mismatches == 0
-        assert result.comparison.values > 20_000
+        assert result.comparison.values > 5_000
         # The class token comes from memory, where it is a constant; everything else is computed.
         assert result.comparison.unseen == {"embed": gates.program.steps[ARRAY][0].row * 24}
         np.testing.assert_array_equal(result.logits, result.golden_logits)
-    assert {"blocks.0.attn.scores.requantize", "blocks.1.attn.add", "norm.requantize"} <= (
+    assert {"blocks.0.attn.scores.requantize", "blocks.0.attn.add", "norm.requantize"} <= (
         stored_nodes(gates.program))
 
 
@@ -162,7 +162,7 @@ def run(network, images, build, tmp_path, capsys):
 
 
 def test_command_compares_counts_and_keeps(run, gates, tmp_path):
-    layer = "blocks.1.attn.softmax.requantize"
+    layer = "blocks.0.attn.softmax.requantize"
     status, said = run("--layer", layer, "--clock", "50", "--sweep")
     assert status == 0, said
     assert "0 mismatches in" in said and "images/s at 50 MHz" in said
