@@ -26,6 +26,9 @@ SHARES = tuple(2.0 ** (-i / 6) for i in range(25))
 1/16."""
 
 
+_Change = Callable[[torch.Tensor], torch.Tensor]
+
+
 class ActivationSearch(FloatInterpreter):
     """Computes a float network, and beside it what each operand's candidate ranges disturb.
 
@@ -55,7 +58,7 @@ class ActivationSearch(FloatInterpreter):
 
     def linear(self, operation: Linear, x: torch.Tensor) -> torch.Tensor:
         weight, _ = self.weights(operation)
-        self._judge(operation, 0, x, lambda rounded: rounded @ weight.T)
+        self._judge(operation, 0, x, lambda rounded: rounded @ weight.T, lambda g: g @ weight)
         return super().linear(operation, x)
 
     def softmax(self, operation: Softmax, x: torch.Tensor) -> torch.Tensor:
@@ -70,27 +73,38 @@ class ActivationSearch(FloatInterpreter):
 
     def product(self, operation: Product, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         right = b.transpose(-1, -2) if operation.transposed else b
-        self._judge(operation, 0, a, lambda rounded: rounded @ right)
-        self._judge(operation, 1, right, lambda rounded: a @ rounded)
+        factor = operation.factor
+        self._judge(operation, 0, a, lambda rounded: rounded @ right,
+                    lambda g: g @ right.transpose(-1, -2) * factor)
+        self._judge(operation, 1, right, lambda rounded: a @ rounded,
+                    lambda g: a.transpose(-1, -2) @ g * factor)
         return super().product(operation, a, b)
 
-    def _judge(self, operation: Operation, place: int, x: torch.Tensor,
-               output: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Add up what each candidate range of an input does to the output."""
+    def _judge(self, operation: Operation, place: int, x: torch.Tensor, output: _Change,
+               pull: _Change | None = None) -> None:
+        """Add up what each candidate range of an input does.
+
+        Parameters
+        ----------
+        operation, place : which input, `x`.
+        output : of the operation, from the input.
+        pull : from a gradient by the output to that by the input, where the output is linear.
+        """
         name = self._ranged(operation.inputs[place])
-        wanted = output(x)
-        if not wanted.any() or not self.largest[name]:
+        if not x.any() or not self.largest[name]:
             return
         steps = (1 << (self.bits(name) - 1)) - 1
-        errors = self._weighed(operation, wanted, (
-            output(rounded(x, self.largest[name] * share, steps)) - wanted for share in SHARES))
+        codes = (rounded(x, self.largest[name] * share, steps) for share in SHARES)
+        errors = self._weighed(operation, x, codes, output, pull)
         self._errors[name] = self._errors.get(name, 0.0) + np.array(errors)
 
-    def _weighed(self, operation: Operation, wanted: torch.Tensor,
-                 errors: Iterable[torch.Tensor]) -> list[float]:
-        """Return what errors of an operation's output count."""
+    def _weighed(self, operation: Operation, x: torch.Tensor, candidates: Iterable[torch.Tensor],
+                 output: _Change, pull: _Change | None) -> list[float]:
+        """Return what it counts that candidates take an input's place."""
+        wanted = output(x)
         power = float(wanted.square().sum())
-        return [float(error.square().sum()) / power for error in errors]
+        return [float((output(each) - wanted).square().sum()) / power if power else 0.0
+                for each in candidates]
 
     def _ranged(self, name: str) -> str:
         """Return the value whose range decides that of a value: moves keep what they find.
@@ -137,9 +151,17 @@ class LogitSearch(ActivationSearch):
         """Find the gradients of the batch of u8 images that is computed next."""
         self._gradients = self._logits.of(pixels)
 
-    def _weighed(self, operation: Operation, wanted: torch.Tensor,
-                 errors: Iterable[torch.Tensor]) -> list[float]:
-        gradient = torch.from_numpy(self._gradients[operation.name]).flatten(2)
+    def _weighed(self, operation: Operation, x: torch.Tensor, candidates: Iterable[torch.Tensor],
+                 output: _Change, pull: _Change | None) -> list[float]:
+        gradient = torch.from_numpy(self._gradients[operation.name])
+        if pull is None:
+            wanted = output(x)
+            errors = (output(each) - wanted for each in candidates)
+        else:
+            # The gradient goes through the operation once, instead of each error.
+            gradient = pull(gradient)
+            errors = (each - x for each in candidates)
+        gradient = gradient.flatten(2)
         # All errors in one product: images, errors by elements.
         together = torch.stack([error.flatten(1) for error in errors], dim=1)
         shifts = together @ gradient.permute(1, 2, 0)
