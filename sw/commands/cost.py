@@ -12,7 +12,12 @@ EPILOG = """A unit is measured with its default spec and the variants that it na
 every unit of the catalogue is, and with four lanes as well. Nothing is measured twice: results are
 kept by content under build/cost, and an interrupted run goes on where it was. Rows are added to
 build/cost/costs.json (and .csv), which the search reads before the table that is shipped with the
-package; --ship writes that one. Exit status 1 if a tool fails."""
+package; --ship writes that one. A whole accelerator is placed and routed once, on ecp5-85k if no
+target is named, and its cycles are those of an image. Exit status 1 if a tool fails."""
+
+
+ACCELERATOR_TARGET = "ecp5-85k"
+"""Target of an accelerator, unless others are named."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="measure exactly the units of an integer network")
     parser.add_argument("--candidates", action="store_true",
                         help="with --network: and those of the methods that it could use instead")
+    parser.add_argument("--accelerator", type=Path, metavar="FOLDER",
+                        help="measure the accelerator of an integer network, with its program in "
+                             "memory on chip, instead of units")
     parser.add_argument("--build", type=Path, default=Path("build/cost"), metavar="FOLDER",
                         help="where everything goes (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N",
@@ -40,30 +48,43 @@ def run(args: argparse.Namespace) -> int:
     """Measure what has not been measured, write and print the table."""
     from rich.console import Console
 
+    from vitrtl.sw.cost.accelerator import ACCELERATOR, accelerator_job
     from vitrtl.sw.cost.show import CostProgress, cost_table, path_table
     from vitrtl.sw.cost.suite import plan
     from vitrtl.sw.cost.suite import run as run_jobs
     from vitrtl.sw.cost.table import SHIPPED_FOLDER, CostTable, load_table
     from vitrtl.sw.cost.target import load_target, target_names
     from vitrtl.sw.errors import UserError
+    from vitrtl.sw.network import load
 
     if args.jobs < 1:
         raise UserError(f"jobs must be at least 1, not {args.jobs}")
     if args.ship and (args.units or args.target or args.network):
         raise UserError("the shipped table holds all its builds on all targets: "
                         "--ship goes without units, --target and --network")
-    builds = selected_builds(args.units, args.spec, args.network, args.candidates)
-    targets = [load_target(name) for name in dict.fromkeys(args.target or target_names())]
+    if args.accelerator:
+        if args.units or args.spec or args.network or args.candidates:
+            raise UserError("--accelerator names its units by itself")
+        targets = [load_target(name)
+                   for name in dict.fromkeys(args.target or [ACCELERATOR_TARGET])]
+        network = load(args.accelerator)
+        jobs = [accelerator_job(network, target, args.build / "cache") for target in targets]
+    else:
+        builds = selected_builds(args.units, args.spec, args.network, args.candidates)
+        targets = [load_target(name) for name in dict.fromkeys(args.target or target_names())]
+        jobs = plan(builds, targets, args.build / "cache")
 
     console = Console(width=None if sys.stdout.isatty() else 150)
-    jobs = plan(builds, targets, args.build / "cache")
     with CostProgress(jobs, console) as progress:
         outcomes = run_jobs(jobs, args.jobs, progress.step, args.engine)
 
     rows = [outcome.row for outcome in outcomes if outcome.row]
     failed = [outcome for outcome in outcomes if outcome.error]
     if args.ship:
-        written = [] if failed else CostTable(tuple(rows)).save(SHIPPED_FOLDER)
+        shipped = load_table(SHIPPED_FOLDER / "costs.json").rows
+        # Units and accelerators are measured apart, and replace those of their own kind.
+        kept = [row for row in shipped if (row.unit == ACCELERATOR) != bool(args.accelerator)]
+        written = [] if failed else CostTable((*kept, *rows)).save(SHIPPED_FOLDER)
     else:
         path = args.build / "costs.json"
         earlier = load_table(path) if path.is_file() else CostTable()

@@ -51,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
         with console.status(f"simulating {build.unit} on {board.name}"):
             found = simulate_exercise(board, build.unit, build.spec, values, args.build)
     else:
-        with _opened(args.port, board.baud) as port:
+        from vitrtl.sw.boards.serial_port import open_port
+
+        with open_port(args.port, board.baud) as port:
             client = UnitClient(port, build.unit, build.spec)
             client.start()
             found = exercise(client, values, watch=lambda cases: track(
@@ -62,15 +64,3 @@ def run(args: argparse.Namespace) -> int:
     console.print(f"{found.mismatches} mismatches in {found.values:,} values of {found.cases} "
                   f"cases")
     return 1 if found.mismatches else 0
-
-
-def _opened(name: str, baud: int):
-    """Return the serial port, open."""
-    import serial
-
-    from vitrtl.sw.errors import UserError
-
-    try:
-        return serial.Serial(name, baud, timeout=2)
-    except serial.SerialException as error:
-        raise UserError(f"port {name} does not open: {error}") from None

@@ -20,13 +20,23 @@ __all__ = ["Job", "Outcome", "plan", "run", "verilog_checksum"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """One row to measure."""
+    """One row to measure.
+
+    Parameters
+    ----------
+    build, operator, method : what the row is of.
+    work : what is measured.
+    latency_fixed, latency_per_beat, interval_min, cycles : of the row, see `CostRow`.
+    """
 
     build: Build
+    operator: str
+    method: str
     work: Work
     latency_fixed: int
     latency_per_beat: int
     interval_min: int
+    cycles: str
 
     @property
     def name(self) -> str:
@@ -58,14 +68,17 @@ def plan(builds: Iterable[Build], targets: Iterable[Target], cache: Path) -> lis
     targets = list(targets)
     jobs = []
     for build in builds:
-        timing = unit(build.unit).timing(build.spec)
+        entry = unit(build.unit)
+        timing = entry.timing(build.spec)
+        cycles = cycle_formula(timing.latency_fixed, timing.latency_per_beat,
+                               getattr(build.spec, "lanes", 1))
         texts = {device: generate(build.unit, build.spec, device)
                  for device in dict.fromkeys(target.device for target in targets)}
         for target in targets:
             work = Work(top=module_name(build.unit, build.spec), verilog=texts[target.device],
                         target=target, cache=cache)
-            jobs.append(Job(build, work, timing.latency_fixed, timing.latency_per_beat,
-                            timing.interval_min))
+            jobs.append(Job(build, entry.operator, entry.method, work, timing.latency_fixed,
+                            timing.latency_per_beat, timing.interval_min, cycles))
     return sorted(jobs, key=lambda job: -len(job.work.verilog) * job.work.steps)
 
 
@@ -126,17 +139,15 @@ def _run_one(job: Job, tools: Tools, on_step: Callable[[Job, str], None]) -> Out
 
 
 def _row(job: Job, found: Measurement) -> CostRow:
-    """Join what the tools found with what the catalogue knows."""
+    """Join what the tools found with what is known of the gates."""
     build, target = job.build, job.work.target
-    entry, pnr = unit(build.unit), target.place_and_route
+    pnr = target.place_and_route
     return CostRow(
-        unit=build.unit, operator=entry.operator, method=entry.method,
+        unit=build.unit, operator=job.operator, method=job.method,
         spec=build.spec.asdict(), spec_digest=build.spec.digest,
         target=target.name, part=target.part, speed_grade=target.speed_grade,
         clock_mhz=found.clock_mhz, clock_mhz_seeds=found.clock_mhz_seeds,
         area=found.resources[target.area], area_unit=target.area, resources=found.resources,
         latency_fixed=job.latency_fixed, latency_per_beat=job.latency_per_beat,
-        interval_min=job.interval_min,
-        cycles=cycle_formula(job.latency_fixed, job.latency_per_beat,
-                             getattr(build.spec, "lanes", 1)),
+        interval_min=job.interval_min, cycles=job.cycles,
         tools=tool_versions(pnr.module if pnr else None), verilog=digest(job.work.verilog))
