@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup board sim accel accel-study coverage verilog cost errors search study gatesim test lint clean
+.PHONY: help setup board demo-sim sim accel accel-study coverage verilog cost errors search study gatesim test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
@@ -17,7 +17,9 @@ help:
 	@echo "make study    search and ablate the hard networks, whose tables are in docs/quantization.md"
 	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
 	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units, in build/verilog-chosen;  DEVICE=ecp5"
-	@echo "make board    BOARD=ulx3s UNIT=softmax_exp2: one unit on a board, as a bitstream or a project for Vivado"
+	@echo "make board    BOARD=ulx3s: the digits ViT's accelerator on a board, as a bitstream or a project for Vivado"
+	@echo "              UNIT=softmax_exp2  one unit in its place"
+	@echo "make demo-sim the board with the digits ViT, simulated by its pins: images in, classes out, over the serial line"
 	@echo "make cost     synthesize, place and route every unit, write the cost table"
 	@echo "make errors   error of every method against float64, at every scale and row length, with plots"
 	@echo "make test     all tests, those in the simulator included"
@@ -45,8 +47,11 @@ gatesim: $(VECTORS)
 verilog: $(READY)
 	@$(VITRTL) verilog --out $(BUILD)/verilog$(if $(ASSIGNMENT),-chosen) --device $(DEVICE) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT)) $(UNIT)
 
-board: $(READY)
-	@$(VITRTL) build --board $(BOARD) --unit $(UNIT) --out $(BUILD)/boards
+board: $(if $(UNIT),$(READY),$(NETWORK))
+	@$(VITRTL) build --board $(BOARD) $(if $(UNIT),--unit $(UNIT),--network $(dir $(NETWORK))) --out $(BUILD)/boards
+
+demo-sim: $(NETWORK)
+	@$(VITRTL) demo --simulate --board $(BOARD) --network $(dir $(NETWORK)) --images 4 --build $(BUILD)/sim
 
 cost: $(READY)
 	@$(VITRTL) cost --jobs $(JOBS) $(UNIT)

@@ -2,15 +2,17 @@
 
 import collections
 import random
+import re
 
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from vitrtl.hw.accelerator.host_bridge import HostBridge
 from vitrtl.hw.accelerator.onchip_memory import OnchipMemory
 from vitrtl.hw.accelerator.register_file import RegisterFile
+from vitrtl.hw.verilog import FlatPorts, verilog_text
 from vitrtl.sw.accelerator.host_protocol import COMMAND, checksum, memory_map, pack_command
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.registers import Registers
@@ -215,6 +217,23 @@ def test_contents_that_do_not_fit_are_refused():
         OnchipMemory(SIZE, 3, 512, bytes(4097))
 
 
+def test_contents_are_written_in_short_blocks():
+    dut = OnchipMemory(SIZE, 3, 2048, bytes(range(256)) * 64)
+    top = FlatPorts(dut)
+    m = Module()
+    domain = ClockDomain("sync", local=True)
+    m.domains += domain
+    m.submodules += top
+    text = verilog_text(m, "memory", [domain.clk, domain.rst, *(s for s, _ in top.ports.values())],
+                        "generic")
+    blocks = re.findall(r"  initial begin\n((?:    part0\[.*\n)+)  end\n", text)
+    assert [block.count("\n") for block in blocks] == [256] * 8
+    places = re.findall(r"part0\[(\d+)\] = 64'h([0-9a-f]{16});", "".join(blocks))
+    assert [int(place) for place, _ in places] == list(range(2048))
+    assert [int(word, 16).to_bytes(SIZE, "little") for _, word in places[:32]] == [
+        bytes(range(i, i + SIZE)) for i in range(0, 256, SIZE)]
+
+
 class Board(wiring.Component):
     """Bridge, memory and registers, without the accelerator between them."""
 
@@ -286,10 +305,13 @@ class StreamLink:
         raise AssertionError("no answer")
 
 
+def program_of(contents):
+    return Program(spec=SPEC, network="none", network_digest="", memory=contents, steps=(),
+                   image_shape=(1, 4, 4), patch=2, classes=10)
+
+
 def client_of(contents, damage=0):
-    program = Program(spec=SPEC, network="none", network_digest="", memory=contents, steps=(),
-                      image_shape=(1, 4, 4), patch=2, classes=10)
-    client = AcceleratorClient(None, program)
+    client = AcceleratorClient(None, program_of(contents))
     client.link = StreamLink(Board(contents), damage)
     client.registers = Registers(client._read_register, client._write_register)
     return client
@@ -344,6 +366,6 @@ def test_commands_have_the_fields_that_fit():
 
 
 def test_image_and_logits_lie_behind_the_program():
-    where = memory_map(client_of(bytes(72)).program)
+    where = memory_map(program_of(bytes(72)))
     assert (where.program, where.image, where.output) == (0, 128, 192)
     assert where.words == (192 + 32) // SIZE
