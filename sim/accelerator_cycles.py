@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from vitrtl.sim.accelerator_records import Records
+from vitrtl.sw.accelerator.cycles import summarize
 from vitrtl.sw.accelerator.predict import Prediction
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import ARRAY
 
-__all__ = ["BLOCK", "END", "LayerCycles", "Spans", "Usage", "layer_cycles", "merged",
+__all__ = ["BLOCK", "LayerCycles", "Spans", "Usage", "layer_cycles", "merged",
            "node_window", "simulated_spans", "usage"]
-
-END = "results to memory"
-"""Name of what follows the array's last result."""
 
 BLOCK = re.compile(r"\.(\d+)\.")
 
@@ -25,14 +23,11 @@ Spans = tuple[np.ndarray, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCycles:
-    """A multiplication's part of a run.
-
-    The array ends one instruction after the other, so the time between two ends belongs to the
-    later one, with all that it waited for: the parts of all layers add up to the run.
+    """A layer's part of a run, see `vitrtl.sw.accelerator.cycles.summarize`.
 
     Parameters
     ----------
-    name : of the layer, or `END`.
+    name : of the layer.
     macs : useful multiplications.
     predicted, simulated : cycles.
     """
@@ -90,7 +85,7 @@ def node_window(program: Program, records: Records, node: str) -> tuple[int, int
     return int(min(first for first, _ in found)), int(max(last for _, last in found)) + 1
 
 
-def layer_cycles(program: Program, predicted: Prediction, simulated: Spans,
+def layer_cycles(program: Program, prediction: Prediction, simulated: Spans,
                  cycles: int) -> list[LayerCycles]:
     """Return the parts of all layers, in the order in which they begin.
 
@@ -98,18 +93,11 @@ def layer_cycles(program: Program, predicted: Prediction, simulated: Spans,
     ----------
     cycles : of the simulated run.
     """
-    steps = program.steps[ARRAY]
-    names = [step.label.split()[0] for step in steps]
-    shares = [np.diff(spans[ARRAY][:, 1], prepend=0) for spans in (predicted.spans, simulated)]
-    found = []
-    for name in dict.fromkeys(names):
-        mine = np.array([other == name for other in names])
-        found.append(LayerCycles(
-            name=name, macs=sum(step.macs for step, own in zip(steps, mine, strict=True) if own),
-            predicted=int(shares[0][mine].sum()), simulated=int(shares[1][mine].sum())))
-    return [*found, LayerCycles(name=END, macs=0,
-                                predicted=predicted.cycles - int(shares[0].sum()),
-                                simulated=cycles - int(shares[1].sum()))]
+    planned, done = (summarize(program, total, spans)["layers"] for total, spans in (
+        (prediction.cycles, prediction.spans), (cycles, simulated)))
+    return [LayerCycles(name=one["name"], macs=one["macs"], predicted=one["cycles"],
+                        simulated=other["cycles"])
+            for one, other in zip(planned, done, strict=True)]
 
 
 def merged(layers: Sequence[LayerCycles]) -> list[LayerCycles]:
@@ -133,9 +121,9 @@ def usage(program: Program, simulated: Spans, cycles: int, beats: int) -> Usage:
     """
     spec = program.spec
     busy = np.stack([_busy(spans, cycles) for spans in simulated])
-    macs = sum(step.macs for steps in program.steps for step in steps)
+    total = summarize(program, cycles, simulated)
     exposed = busy[ARRAY + 1:].any(axis=0) & ~busy[ARRAY]
-    return Usage(cycles=cycles, utilization=macs / cycles / spec.size**2, array=beats / cycles,
+    return Usage(cycles=cycles, utilization=total["utilization"], array=beats / cycles,
                  exposed=float(exposed.mean()),
                  engines={f"{i} {spec.engine_name(i)}": float(row.mean())
                           for i, row in enumerate(busy)})

@@ -4,16 +4,18 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from vitrtl.sw.accelerator.isa import PROGRAM_ALIGNMENT
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
 
-__all__ = ["MEASURED", "PROGRESS", "Job", "Memory", "Run", "RunResult", "job_from_json"]
+__all__ = ["MEASURED", "PAGE", "PROGRESS", "Job", "Memory", "Run", "RunResult", "job_from_json"]
 
 MEASURED = "measured.json"
 """File with the results of the runs that have ended."""
 
 PROGRESS = "progress.json"
 """File that says how many runs have ended, and the cycle of the one that goes on."""
+
+PAGE = 4096
+"""Bytes that no burst crosses the end of."""
 
 VIOLATIONS = {1: "a read address changed before it was taken",
               2: "a write address changed before it was taken",
@@ -138,8 +140,9 @@ class Memory:
         self.size = 0
 
     def add(self, content: bytes) -> int:
-        """Append bytes at an aligned address, which is returned."""
-        pad = -self.size % PROGRAM_ALIGNMENT
+        """Append bytes; return their address, a multiple of a page, so that bursts are cut alike
+        wherever they lie."""
+        pad = -self.size % PAGE
         self._parts += [bytes(pad), content]
         address = self.size + pad
         self.size = address + len(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -36,7 +37,8 @@ def timeline(program: Program, spans: Spans, array_load: np.ndarray, bus_load: n
     cycles : of the run.
     """
     kinds = list(dict.fromkeys(_kind(step.label) for steps in program.steps[1:] for step in steps))
-    colours = {kind: PALETTE[i % len(PALETTE)] for i, kind in enumerate(kinds)}
+    shades = [*PALETTE, *map(_lighter, PALETTE)]
+    colours = {kind: shades[i % len(shades)] for i, kind in enumerate(kinds)}
     windows = [(0, cycles, "the whole run")]
     if block := _block_window(program, spans):
         windows.append(block)
@@ -92,6 +94,11 @@ def _kind(label: str) -> str:
     return re.sub(r".*\.\d+\.", "", label.split()[0])
 
 
+def _lighter(colour: str) -> str:
+    """Return a colour half way to white."""
+    return to_hex((np.array(to_rgb(colour)) + 1) / 2)
+
+
 def _block_window(program: Program, spans: Spans) -> tuple[int, int, str] | None:
     """Return first and last cycle of the second block, or of the first if it is the only one."""
     found: dict[int, list[np.ndarray]] = {}
@@ -144,6 +151,7 @@ def _loads(axes: Axes, array_load: np.ndarray, bus_load: np.ndarray, begin: int,
         at = begin + (np.arange(len(part)) + 0.5) * step * LOAD_PERIOD
         axes.plot(at, 100 * part / (step * LOAD_PERIOD), color=colour, label=name, linewidth=0.9)
     axes.set_xlim(begin, end)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 105)
     axes.set_ylabel("beats,\n% of cycles")
     axes.legend(frameon=False, ncols=2, loc="lower right")

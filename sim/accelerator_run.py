@@ -16,7 +16,7 @@ from vitrtl.sim.accelerator_compare import (
     layer_values,
     stored_nodes,
 )
-from vitrtl.sim.accelerator_job import Memory, Run, RunResult
+from vitrtl.sim.accelerator_job import PAGE, Memory, Run, RunResult
 from vitrtl.sim.accelerator_processes import simulate
 from vitrtl.sim.accelerator_records import Records, read_records
 from vitrtl.sw.accelerator.predict import Bus
@@ -105,7 +105,7 @@ class Gates:
         self._formats = {name: value.format for name, value in network.values.items()}
 
     def build(self, images: int, waves: bool = False) -> Path:
-        """Build the simulator; return its folder."""
+        """Build the simulator, with memory for some images; return its folder."""
         return accelerator_model(self.verilog, self.program.spec, self._memory_bytes(images),
                                  self._build, waves, self._quick)
 
@@ -177,4 +177,5 @@ class Gates:
 
     def _memory_bytes(self, images: int) -> int:
         program = self.program
-        return len(program.memory) + images * (program.image_bytes + program.output_bytes + 128)
+        places = (program.image_bytes, program.output_bytes)
+        return len(program.memory) + PAGE + images * sum(size + PAGE for size in places)

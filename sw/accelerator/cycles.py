@@ -1,5 +1,6 @@
 """Where the cycles of a program go: layer by layer and engine by engine."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,36 @@ from vitrtl.sw.accelerator.predict import Bus, predict
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import ARRAY
 
-__all__ = ["END", "summary"]
+__all__ = ["END", "summarize", "summary"]
 
 END = "results to memory"
 """Name of what follows the array's last result."""
 
 
 def summary(program: Program, bus: Bus | None = None) -> dict[str, Any]:
-    """Return the predicted cycles of a program, as JSON values.
+    """Return the predicted cycles of a program, as JSON values, see `summarize`.
+
+    Parameters
+    ----------
+    bus : the memory; one that answers at once if not given.
+    """
+    if bus is None:
+        return summarize(program, program.predicted_cycles, [
+            np.array(one, np.int64).reshape(-1, 2) for one in program.predicted])
+    prediction = predict(program, bus)
+    return summarize(program, prediction.cycles, prediction.spans)
+
+
+def summarize(program: Program, cycles: int, spans: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return where the cycles of a run go, as JSON values.
 
     The array ends one instruction after the other, so the time between two ends belongs to the
     later one, with all that it waited for: the cycles of the layers add up to those of the run.
 
     Parameters
     ----------
-    bus : the memory; one that answers at once if not given.
+    cycles : of the run, predicted or simulated.
+    spans : as in `Prediction`.
 
     Returns
     -------
@@ -32,12 +48,6 @@ def summary(program: Program, bus: Bus | None = None) -> dict[str, Any]:
     activations, `macs` and `utilization`.
     """
     size = program.spec.size
-    if bus is None:
-        cycles = program.predicted_cycles
-        spans = [np.array(one, np.int64).reshape(-1, 2) for one in program.predicted]
-    else:
-        prediction = predict(program, bus)
-        cycles, spans = prediction.cycles, list(prediction.spans)
     layers: dict[str, dict[str, Any]] = {}
     before = 0
     for step, (fields, _), end in zip(program.steps[ARRAY], program.instructions[ARRAY],
