@@ -6,7 +6,8 @@ from typing import Any
 
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
 
-__all__ = ["MEASURED", "PAGE", "PROGRESS", "Job", "Memory", "Run", "RunResult", "job_from_json"]
+__all__ = ["MEASURED", "NEVER", "PAGE", "PROGRESS", "Job", "Memory", "Run", "RunResult",
+           "job_from_json"]
 
 MEASURED = "measured.json"
 """File with the results of the runs that have ended."""
@@ -16,6 +17,9 @@ PROGRESS = "progress.json"
 
 PAGE = 4096
 """Bytes that no burst crosses the end of."""
+
+NEVER = (1 << 32) - 1
+"""A cycle that does not come."""
 
 VIOLATIONS = {1: "a read address changed before it was taken",
               2: "a write address changed before it was taken",
@@ -40,7 +44,7 @@ class Run:
     timeout : cycles without progress after which the accelerator gives up.
     patience : cycles after which the bench does.
     record : whether words and instructions are recorded.
-    waves : first cycle of the waveform and the one after the last; nothing if both are 0.
+    waves : first cycle of the waveform.
     """
 
     number: int
@@ -58,7 +62,7 @@ class Run:
     timeout: int = 1 << 16
     patience: int = 1 << 28
     record: bool = True
-    waves: tuple[int, int] = (0, 0)
+    waves: int = NEVER
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,5 +161,5 @@ class Memory:
 def job_from_json(fields: dict[str, Any]) -> Job:
     """Undo `Job.tojson`."""
     return Job(spec=AcceleratorSpec.fromdict(fields["spec"]), folder=Path(fields["folder"]),
-               runs=tuple(Run(**{**run, "waves": tuple(run["waves"])}) for run in fields["runs"]),
+               runs=tuple(Run(**run) for run in fields["runs"]),
                faults=fields["faults"])

@@ -16,7 +16,7 @@ from vitrtl.sim.accelerator_compare import (
     layer_values,
     stored_nodes,
 )
-from vitrtl.sim.accelerator_job import PAGE, Memory, Run, RunResult
+from vitrtl.sim.accelerator_job import NEVER, PAGE, Memory, Run, RunResult
 from vitrtl.sim.accelerator_processes import simulate
 from vitrtl.sim.accelerator_records import Records, read_records
 from vitrtl.sw.accelerator.predict import Bus
@@ -111,7 +111,7 @@ class Gates:
 
     def run(self, images: np.ndarray, buses: Sequence[Bus] = (Bus(),), *, processes: int = 2,
             progress: Callable[[int], None] = lambda cycles: None,
-            waves: tuple[int, int] = (0, 0), **settings: Any) -> Iterator[ImageResult]:
+            waves: int = NEVER, **settings: Any) -> Iterator[ImageResult]:
         """Yield what became of every image under every bus, as they end.
 
         Parameters
@@ -120,11 +120,11 @@ class Gates:
         buses : how the memory answers.
         processes : simulators side by side.
         progress : called with the cycles that have been simulated.
-        waves : first cycle of a waveform and the one after its last; none if both are 0.
+        waves : first cycle of a waveform.
         settings : of `vitrtl.sim.accelerator_job.Run` for all runs.
         """
         program, spec = self.program, self.program.spec
-        model = self.build(len(images), waves != (0, 0))
+        model = self.build(len(images), waves != NEVER)
         memory = Memory()
         base = memory.add(program.memory)
         places = [(memory.add(pack_image(program, image)),
@@ -169,8 +169,8 @@ class Gates:
         window : first cycle, and the one after the last.
         path : of the VCD file.
         """
-        for _ in self.run(image[np.newaxis], (bus,), processes=1, progress=progress, waves=window,
-                          **settings):
+        for _ in self.run(image[np.newaxis], (bus,), processes=1, progress=progress,
+                          waves=window[0], patience=window[1], **settings):
             pass
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(next(self._folder.glob("*/dump.vcd")), path)

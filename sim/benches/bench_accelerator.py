@@ -78,7 +78,7 @@ async def begin(dut: SimHandleBase, run: Run) -> None:
     for name in ("number", "latency", "bandwidth", "enter", "leave", "seed", "error_base",
                  "error_size", "patience"):
         getattr(dut, name).value = getattr(run, name)
-    dut.waves_from.value, dut.waves_to.value = run.waves
+    dut.waves_from.value = run.waves
     for name in ("program", "image", "output", "timeout"):
         await write(dut, name, getattr(run, name))
     dut.opened.value = run.record

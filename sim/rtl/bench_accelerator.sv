@@ -31,8 +31,7 @@ module bench_accelerator;
     logic [31:0] patience    /*verilator public_flat_rw*/ = 0;
     logic [31:0] number      /*verilator public_flat_rw*/ = 0;   // of the run, in its files' names
     logic        opened      /*verilator public_flat_rw*/ = 0;   // records are being written
-    logic [31:0] waves_from  /*verilator public_flat_rw*/ = 0;   // first cycle of the waveform
-    logic [31:0] waves_to    /*verilator public_flat_rw*/ = 0;   // and the one after the last
+    logic [31:0] waves_from  /*verilator public_flat_rw*/ = '1;  // first cycle of the waveform
 
     // An access to a register.
     logic        request     /*verilator public_flat_rw*/ = 0;
@@ -146,12 +145,11 @@ module bench_accelerator;
     end
 
 `ifdef WAVES
-    always @(posedge clk) begin
-        if (cycle == waves_from && waves_to != 0) begin
+    // The waveform ends with the simulation: $dumpoff is not known here.
+    always @(posedge clk)
+        if (cycle == waves_from) begin
             $dumpfile({folder, "/dump.vcd"});
             $dumpvars;
         end
-        if (cycle == waves_to && waves_to != 0) $dumpoff;
-    end
 `endif
 endmodule

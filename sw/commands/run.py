@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         summary,
         sweep_table,
     )
+    from vitrtl.sim.build import BuildError
     from vitrtl.sim.toolchain import require_programs
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.files import json_text, read_json, write_if_changed
@@ -126,8 +127,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         require_programs()
         again = False
-        with RunProgress() as progress:
-            record = _run(args, network, spec, pixels, names, labels, out, progress)
+        try:
+            with RunProgress() as progress:
+                record = _run(args, network, spec, pixels, names, labels, out, progress)
+        except BuildError as error:
+            raise UserError(str(error)) from None
         record["key"] = key
         write_if_changed(path, json_text(record))
     console.print(image_table(record))
