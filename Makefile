@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup board demo-sim sim accel accel-study coverage verilog cost errors search study gatesim test lint clean
+.PHONY: help setup board demo-sim sim accel accel-study coverage verilog cost errors search study gatesim ip test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
@@ -20,6 +20,7 @@ help:
 	@echo "make board    BOARD=ulx3s: the digits ViT's accelerator on a board, as a bitstream or a project for Vivado"
 	@echo "              UNIT=softmax_exp2  one unit in its place"
 	@echo "make demo-sim the board with the digits ViT, simulated by its pins: images in, classes out, over the serial line"
+	@echo "make ip       every unit as an IP core with AXI ports, in build/ip, each simulated"
 	@echo "make cost     synthesize, place and route every unit, write the cost table"
 	@echo "make errors   error of every method against float64, at every scale and row length, with plots"
 	@echo "make test     all tests, those in the simulator included"
@@ -52,6 +53,9 @@ board: $(if $(UNIT),$(READY),$(NETWORK))
 
 demo-sim: $(NETWORK)
 	@$(VITRTL) demo --simulate --board $(BOARD) --network $(dir $(NETWORK)) --images 4 --build $(BUILD)/sim
+
+ip: $(READY)
+	@$(VITRTL) package --out $(BUILD)/ip --simulate --build $(BUILD)/ip-sim $(UNIT)
 
 cost: $(READY)
 	@$(VITRTL) cost --jobs $(JOBS) $(UNIT)
