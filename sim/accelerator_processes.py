@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +38,7 @@ def simulate(model: Path, spec: AcceleratorSpec, memory: Memory, runs: Sequence[
     spec : of the accelerator.
     memory : contents of the memory.
     runs : to be done.
-    folder : where the processes work; emptied first.
+    folder : where the processes work.
     processes : side by side, at most.
 
     Raises
@@ -47,8 +46,6 @@ def simulate(model: Path, spec: AcceleratorSpec, memory: Memory, runs: Sequence[
     BuildError
         If a simulator ends before its runs do.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     memory.write(folder / "memory.bin")
     parts = [tuple(runs[i::processes]) for i in range(min(processes, len(runs)))]
     with contextlib.ExitStack() as stack:
@@ -74,7 +71,7 @@ class _Process:
 
     def __init__(self, model: Path, spec: AcceleratorSpec, folder: Path, index: int,
                  runs: tuple[Run, ...]) -> None:
-        self.folder = (folder / f"process{index}").resolve()
+        self.folder = folder.resolve() / f"process{index}"
         self.runs = runs
         self.goes_on = True
         self.failed = False

@@ -1,7 +1,7 @@
 """What is kept of a set of runs: one JSON record, from which every table is made."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vitrtl.sim.accelerator_cycles import layer_cycles, simulated_spans, usage
@@ -32,7 +32,7 @@ def record_of(network: IntegerNetwork, program: Program, device: str, bus: Bus,
 
     Parameters
     ----------
-    results : of all images, in any order.
+    results : of all images, in any order; the first one's with its records.
     names, labels : of the images; a label is None where it is not known.
     clock : None if it is not known either.
     """
@@ -76,19 +76,19 @@ def is_current(record: Any, key: str) -> bool:
             and record.get("passed") is True)
 
 
-def sweep_points(results: Sequence[ImageResult], bandwidths: Sequence[int], program: Program
+def sweep_points(results: Mapping[tuple[int, int], ImageResult], program: Program
                  ) -> list[dict[str, Any]]:
-    """Return cycles and comparison of one image under several buses.
+    """Return cycles and comparison of one image from several memories.
 
     Parameters
     ----------
-    bandwidths : of the results' buses in bytes a cycle, one for each.
+    results : by latency in cycles and bandwidth in bytes a cycle.
     """
-    return [{"latency": result.bus.latency, "bandwidth": bandwidth,
-             "cycles": result.result.cycles, "predicted": predict(program, result.bus).cycles,
+    return [{"latency": latency, "bandwidth": bandwidth, "cycles": result.result.cycles,
+             "predicted": predict(program, result.bus).cycles,
              "values": result.comparison.values, "mismatches": result.comparison.mismatches,
              "troubles": list(result.troubles[:MOST_TROUBLES])}
-            for result, bandwidth in zip(results, bandwidths, strict=True)]
+            for (latency, bandwidth), result in results.items()]
 
 
 def _image(result: ImageResult, name: str, label: int | None) -> dict[str, Any]:

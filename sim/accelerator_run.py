@@ -1,7 +1,9 @@
 """Images through the accelerator's gates, everything compared with the golden network."""
 
+import contextlib
 import dataclasses
-import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from vitrtl.sim.accelerator_compare import (
     stored_nodes,
 )
 from vitrtl.sim.accelerator_job import NEVER, PAGE, Memory, Run, RunResult
-from vitrtl.sim.accelerator_processes import simulate
+from vitrtl.sim.accelerator_processes import Ended, simulate
 from vitrtl.sim.accelerator_records import Records, read_records
 from vitrtl.sw.accelerator.predict import Bus
 from vitrtl.sw.accelerator.program import Program, pack_image, unpack_logits
@@ -67,7 +69,7 @@ class ImageResult:
     result : what the registers said.
     logits, golden_logits : both.
     comparison : of everything that was recorded.
-    records : what was recorded.
+    records : what was recorded; None where it was let go.
     """
 
     image: int
@@ -76,7 +78,7 @@ class ImageResult:
     logits: np.ndarray
     golden_logits: np.ndarray
     comparison: Comparison
-    records: Records
+    records: Records | None
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -100,7 +102,7 @@ class Gates:
                  quick: bool = False) -> None:
         self.network, self.program = network, program
         self._build, self._quick = build, quick
-        self._folder = build / "accelerator" / f"{network.digest}.{program.spec.digest}.{device}"
+        self._folder = build / "accelerator"
         self.verilog = accelerator_verilog(program.spec, device, build)
         self._formats = {name: value.format for name, value in network.values.items()}
 
@@ -111,7 +113,8 @@ class Gates:
 
     def run(self, images: np.ndarray, buses: Sequence[Bus] = (Bus(),), *, processes: int = 2,
             progress: Callable[[int], None] = lambda cycles: None,
-            waves: int = NEVER, **settings: Any) -> Iterator[ImageResult]:
+            waves: int = NEVER, waveform: Path | None = None,
+            **settings: Any) -> Iterator[ImageResult]:
         """Yield what became of every image under every bus, as they end.
 
         Parameters
@@ -120,7 +123,8 @@ class Gates:
         buses : how the memory answers.
         processes : simulators side by side.
         progress : called with the cycles that have been simulated.
-        waves : first cycle of a waveform.
+        waves : first cycle of a waveform, which ends with the run.
+        waveform : VCD file that it becomes.
         settings : of `vitrtl.sim.accelerator_job.Run` for all runs.
         """
         program, spec = self.program, self.program.spec
@@ -133,17 +137,26 @@ class Gates:
                     output_bytes=program.output_bytes, waves=waves,
                     latency=bus.latency, bandwidth=bus.bandwidth, **settings)
                 for i, bus in enumerate(buses) for j, (place, output) in enumerate(places)]
+        with _workplace(self._folder) as place:
+            yield from self._results(simulate(model, spec, memory, runs, place, processes,
+                                              progress), images, buses)
+            if waveform is not None:
+                waveform.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(next(place.glob("*/dump.vcd")), waveform)
+
+    def _results(self, ended: Iterator[Ended], images: np.ndarray, buses: Sequence[Bus]
+                 ) -> Iterator[ImageResult]:
+        program = self.program
         nodes = stored_nodes(program)
         golden: dict[int, dict[str, np.ndarray]] = {}
         left = {j: len(buses) for j in range(len(images))}
-        for run, result, folder in simulate(model, spec, memory, runs, self._folder, processes,
-                                            progress):
+        for run, result, folder in ended:
             i, j = divmod(run.number, len(images))
             if j not in golden:
                 golden[j] = golden_values(self.network, images[j], nodes | {self.network.output})
             expected = golden[j][self.network.output].ravel().astype(np.int64)
             logits = unpack_logits(program, (folder / f"dump_{run.number}.bin").read_bytes())
-            records = read_records(folder, run.number, spec)
+            records = read_records(folder, run.number, program.spec)
             yield ImageResult(
                 image=j, bus=buses[i], result=result, logits=logits, golden_logits=expected,
                 comparison=compare(program, records, {n: golden[j][n] for n in nodes},
@@ -170,12 +183,19 @@ class Gates:
         path : of the VCD file.
         """
         for _ in self.run(image[np.newaxis], (bus,), processes=1, progress=progress,
-                          waves=window[0], patience=window[1], **settings):
+                          waves=window[0], waveform=path, patience=window[1], **settings):
             pass
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(next(self._folder.glob("*/dump.vcd")), path)
 
     def _memory_bytes(self, images: int) -> int:
         program = self.program
         places = (program.image_bytes, program.output_bytes)
         return len(program.memory) + PAGE + images * sum(size + PAGE for size in places)
+
+
+@contextlib.contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """Make a folder of its own for a simulation; it stays if something goes wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+    yield place
+    shutil.rmtree(place)

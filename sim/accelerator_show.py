@@ -112,12 +112,13 @@ def layer_table(record: dict[str, Any]) -> Table:
 def sweep_table(record: dict[str, Any]) -> Table:
     """Return cycles over latency and bandwidth of the memory."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("latency,\ncycles", "bytes\na cycle", "cycles", "of the\nfastest",
-                 "values\ncompared", "mis-\nmatches"):
+    for name in ("latency,\ncycles", "bytes\na cycle", "cycles\npredicted", "cycles\nsimulated",
+                 "of the\nfastest", "values\ncompared", "mis-\nmatches"):
         table.add_column(name, justify="right")
     fastest = min(point["cycles"] for point in record["sweep"])
     for point in record["sweep"]:
-        table.add_row(str(point["latency"]), str(point["bandwidth"]), f"{point['cycles']:,}",
+        table.add_row(str(point["latency"]), str(point["bandwidth"]),
+                      f"{point['predicted']:,}", f"{point['cycles']:,}",
                       f"{100 * point['cycles'] / fastest:.1f} %", f"{point['values']:,}",
                       str(point["mismatches"]))
     return table

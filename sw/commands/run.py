@@ -243,6 +243,8 @@ def _run(args: argparse.Namespace, network: "IntegerNetwork", spec: "Accelerator
          pixels: "np.ndarray", names: "Sequence[str]", labels: "Sequence[int | None]", out: Path,
          progress: "RunProgress") -> dict[str, Any]:
     """Return the record of the runs; files go to `out`."""
+    import dataclasses
+
     from vitrtl.sim.accelerator_plots import save, timeline
     from vitrtl.sim.accelerator_record import record_of
     from vitrtl.sim.accelerator_run import Gates, memory_bus
@@ -256,15 +258,21 @@ def _run(args: argparse.Namespace, network: "IntegerNetwork", spec: "Accelerator
         _check_layer(args.layer, program)
     count = len(pixels)
     cycles = count * predict(program, bus).cycles
+    points = _points(spec) if args.sweep else {}
+    sweep_cycles = sum(predict(program, bus).cycles for bus in points.values())
     progress.stage("generating Verilog")
-    gates = Gates(network, program, args.device, args.build, quick=cycles < FEW_CYCLES)
+    gates = Gates(network, program, args.device, args.build,
+                  quick=cycles + sweep_cycles < FEW_CYCLES)
     progress.stage("building the simulator")
     gates.build(count)
     progress.stage(f"simulating {count} image{'s' * (count > 1)}", cycles)
     settings = {} if args.pauses is None else {
         "seed": args.pauses, "enter": PAUSES[0], "leave": PAUSES[1]}
-    results = list(gates.run(pixels, (bus,), processes=args.jobs, progress=progress.cycles,
-                             **settings))
+    results = []
+    for result in gates.run(pixels, (bus,), processes=args.jobs, progress=progress.cycles,
+                            **settings):
+        # Records are large, and only the first image's are looked at again.
+        results.append(result if result.image == 0 else dataclasses.replace(result, records=None))
     record = record_of(network, program, args.device, bus, results, names, labels,
                        _clock(args, spec))
     record |= {"files": ["run.json"], "sweep": []}
@@ -278,7 +286,8 @@ def _run(args: argparse.Namespace, network: "IntegerNetwork", spec: "Accelerator
     if args.layer is not None:
         record["files"] += _layer(args, gates, pixels[0], first, bus, settings, out, progress)
     if args.sweep:
-        record["sweep"] = _sweep(args, gates, pixels[:1], out, progress)
+        progress.stage(f"simulating {len(points)} kinds of memory", sweep_cycles)
+        record["sweep"] = _sweep(args, gates, pixels[:1], points, out, progress)
         record["passed"] &= not any(point["troubles"] for point in record["sweep"])
         record["files"].append("sweep.svg")
     return record
@@ -323,26 +332,27 @@ def _layer(args: argparse.Namespace, gates: "Gates", image: "np.ndarray", result
     return files
 
 
-def _sweep(args: argparse.Namespace, gates: "Gates", pixels: "np.ndarray", out: Path,
+def _points(spec: "AcceleratorSpec") -> "dict[tuple[int, int], Bus]":
+    """Return the memories of a sweep, by latency and bytes a cycle."""
+    from vitrtl.sim.accelerator_run import memory_bus
+
+    return {(latency, bandwidth): memory_bus(spec, latency, bandwidth)
+            for bandwidth in BANDWIDTHS if bandwidth <= spec.bus_bytes for latency in LATENCIES}
+
+
+def _sweep(args: argparse.Namespace, gates: "Gates", pixels: "np.ndarray",
+           points: "dict[tuple[int, int], Bus]", out: Path,
            progress: "RunProgress") -> list[dict[str, Any]]:
-    """Run one image under many buses, plot the cycles."""
+    """Run one image from many memories, plot the cycles."""
     from vitrtl.sim.accelerator_plots import save, sweep
     from vitrtl.sim.accelerator_record import sweep_points
-    from vitrtl.sim.accelerator_run import memory_bus
-    from vitrtl.sw.accelerator.predict import predict
 
-    spec = gates.program.spec
-    points = [(latency, bandwidth) for bandwidth in BANDWIDTHS if bandwidth <= spec.bus_bytes
-              for latency in LATENCIES]
-    buses = [memory_bus(spec, *point) for point in points]
-    progress.stage(f"simulating {len(points)} kinds of memory",
-                   sum(predict(gates.program, bus).cycles for bus in buses))
-    order = {bus: i for i, bus in enumerate(buses)}
-    results = sorted(gates.run(pixels, buses, processes=args.jobs, progress=progress.cycles),
-                     key=lambda result: order[result.bus])
-    save(sweep({point: result.result.cycles
-                for point, result in zip(points, results, strict=True)}), out / "sweep.svg")
-    return sweep_points(results, [bandwidth for _, bandwidth in points], gates.program)
+    found = {result.bus: result for result in gates.run(
+        pixels, list(points.values()), processes=args.jobs, progress=progress.cycles)}
+    results = {point: found[bus] for point, bus in points.items()}
+    save(sweep({point: result.result.cycles for point, result in results.items()}),
+         out / "sweep.svg")
+    return sweep_points(results, gates.program)
 
 
 def _clock(args: argparse.Namespace, spec: "AcceleratorSpec") -> "Clock | None":
