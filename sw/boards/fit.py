@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from vitrtl.sw.boards.board import Board
 from vitrtl.sw.cost.builds import Build
-from vitrtl.sw.cost.table import CostTable
+from vitrtl.sw.cost.table import CostError, CostTable
 
 __all__ = ["FILL", "Fit", "fits"]
 
@@ -20,7 +20,8 @@ class Fit:
     Parameters
     ----------
     build : the unit and its spec.
-    shares : resource to the share of the device that the unit takes.
+    shares : resource to the share of the device that the unit takes; empty where the cost table
+        has no row of the unit.
     clock_mhz : rate in the cost table; None where none was measured.
     """
 
@@ -29,27 +30,25 @@ class Fit:
     clock_mhz: float | None
 
     @property
-    def tightest(self) -> str:
-        """The resource that is scarcest."""
-        return max(self.shares, key=self.shares.get)
+    def tightest(self) -> str | None:
+        """The resource that is scarcest; None if nothing was measured."""
+        return max(self.shares, key=self.shares.get, default=None)
 
     @property
     def fits(self) -> bool:
-        """Whether the unit leaves room for its shell."""
-        return self.shares[self.tightest] <= FILL
+        """Whether the unit is known to leave room for its shell."""
+        return self.tightest is not None and self.shares[self.tightest] <= FILL
 
 
 def fits(board: Board, builds: Iterable[Build], table: CostTable) -> list[Fit]:
-    """Return how each unit fits a board, in the order of the builds.
-
-    Raises
-    ------
-    CostError
-        If the cost table lacks a row of the board's target.
-    """
+    """Return how each unit fits a board, in the order of the builds."""
     found = []
     for build in builds:
-        row = table.row(build.unit, build.spec, board.costs)
+        try:
+            row = table.row(build.unit, build.spec, board.costs)
+        except CostError:
+            found.append(Fit(build, {}, None))
+            continue
         shares = {name: row.resources[name] / has for name, has in board.resources.items()}
         found.append(Fit(build, shares, row.clock_mhz))
     return found

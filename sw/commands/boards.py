@@ -2,6 +2,10 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vitrtl.sw.boards.fit import Fit
 
 HELP = "List the boards, or show how much of one each unit takes."
 EPILOG = """A unit fits if it takes at most four fifths of every resource, by its row in the cost
@@ -38,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             fit = fits(board, builds, costs)
             has = " ".join(f"{k}={v}" for k, v in board.resources.items())
             table.add_row(name, board.title, board.part, f"{board.clock_mhz:g}", has,
-                          f"{sum(f.fits for f in fit)} of {len(fit)}", board.flow.name)
+                          _count(fit), board.flow.name)
         console.print(table)
         return 0
     board = load_board(args.board)
@@ -50,7 +54,21 @@ def run(args: argparse.Namespace) -> int:
     for fit in fits(board, builds, costs):
         clock = "" if fit.clock_mhz is None else f"{fit.clock_mhz:.1f}"
         changes = " ".join(f"{k}={v}" for k, v in fit.build.changes.items())
-        table.add_row(fit.build.unit, changes, *(f"{s:.1%}" for s in fit.shares.values()), clock,
-                      "yes" if fit.fits else f"no, {fit.tightest}")
+        shares = [f"{share:.1%}" for share in fit.shares.values()] or [""] * len(board.resources)
+        table.add_row(fit.build.unit, changes, *shares, clock, _verdict(fit))
     console.print(table)
     return 0
+
+
+def _count(fits: "list[Fit]") -> str:
+    """Return how many units fit, and how many nobody knows of."""
+    unknown = sum(not fit.shares for fit in fits)
+    return f"{sum(fit.fits for fit in fits)} of {len(fits)}" + (
+        f", {unknown} not measured" if unknown else "")
+
+
+def _verdict(fit: "Fit") -> str:
+    """Return whether a unit fits, or why not."""
+    if not fit.shares:
+        return "not measured"
+    return "yes" if fit.fits else f"no, {fit.tightest}"

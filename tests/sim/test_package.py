@@ -24,9 +24,10 @@ def test_a_core_keeps_its_promises(name, fields, simulation):
     assert simulate_core(generate_core(name, unit(name).golden.spec(**fields)), simulation) == []
 
 
-def test_a_core_that_marks_rows_wrongly_is_found_out(simulation):
+def test_a_core_with_one_bit_inverted_is_found_out(simulation):
     core = generate_core("gelu_poly4", unit("gelu_poly4").golden.spec())
-    broken = core.body.replace("assign m_axis_tlast = ", "assign m_axis_tlast = 1'h0 & ", 1)
+    broken = core.body.replace("assign m_axis_tdata = ", "assign m_axis_tdata = 24'h1 ^ ", 1)
     assert broken != core.body
     failures = simulate_core(dataclasses.replace(core, body=broken), simulation)
-    assert any("every_value_matches_golden" in line for line in failures)
+    assert any("every_value_matches_golden" in line and "values differ" in line
+               for line in failures), failures
