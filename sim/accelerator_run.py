@@ -21,6 +21,7 @@ from vitrtl.sim.accelerator_compare import (
 from vitrtl.sim.accelerator_job import NEVER, PAGE, Memory, Run, RunResult
 from vitrtl.sim.accelerator_processes import Ended, simulate
 from vitrtl.sim.accelerator_records import Records, read_records
+from vitrtl.sim.build import BuildError
 from vitrtl.sw.accelerator.predict import Bus
 from vitrtl.sw.accelerator.program import Program, pack_image, unpack_logits
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
@@ -194,8 +195,14 @@ class Gates:
 
 @contextlib.contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
-    """Make a folder of its own for a simulation; it stays if something goes wrong."""
+    """Make a folder of its own for a simulation; it stays if the simulator fails."""
     folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
-    yield place
+    try:
+        yield place
+    except BuildError:
+        raise
+    except BaseException:
+        shutil.rmtree(place)
+        raise
     shutil.rmtree(place)
