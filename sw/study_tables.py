@@ -47,15 +47,15 @@ def network_table(read: Read, folder: str, without: tuple[str, ...] = ()) -> str
     if found is None:
         return None
     accuracy, area = found["float_accuracy"], _area(found)
-    rows = [["float", f"{accuracy:.2%}", "", "", "", "-", "-", "-", "-"]]
+    rows = [["float", f"{accuracy:.2%}", "", "", "", "-", "-", "-", "-", "-"]]
     rows += [[r["name"], f"{r['accuracy']:.2%}", f"{100 * (r['accuracy'] - accuracy):+.2f}",
               f"{r['agreement']:.2%}", f"{r['logit_error']:.2%}",
-              *(f"{r[key]:,}" if key in r else "-"
-                for key in ("nonlinear_area", "area", "dsp", "bram"))]
+              *(f"{r[key]:,}" if r.get(key) is not None else "-"
+                for key in ("nonlinear_area", "area", "dsp", "bram", "accelerator_cycles"))]
              for r in found["records"] if not r["name"].startswith(without)]
     return table([f"network, {found['test_images']:,} test images", "accuracy", "minus float, %p",
                   "same class as float", "logit error", f"chosen units, {area}",
-                  f"all units, {area}", "DSP", "BRAM"], rows)
+                  f"all units, {area}", "DSP", "BRAM", "accelerator cycles"], rows)
 
 
 def front_table(read: Read, folder: str) -> str | None:

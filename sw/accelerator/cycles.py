@@ -5,14 +5,29 @@ from typing import Any
 
 import numpy as np
 
+from vitrtl.sw.accelerator.compiler import compile_network
 from vitrtl.sw.accelerator.predict import Bus, predict
 from vitrtl.sw.accelerator.program import Program
+from vitrtl.sw.accelerator.sizing import size_accelerator
 from vitrtl.sw.accelerator.spec import ARRAY
+from vitrtl.sw.errors import UserError
+from vitrtl.sw.network import IntegerNetwork
 
-__all__ = ["END", "summarize", "summary"]
+__all__ = ["END", "network_cycles", "summarize", "summary"]
 
 END = "results to memory"
 """Name of what follows the array's last result."""
+
+
+def network_cycles(network: IntegerNetwork) -> int | None:
+    """Return the predicted cycles of one image on the accelerator that suits a network.
+
+    None if no accelerator runs it, as that of a Swin, of log2 codes or of layers in float.
+    """
+    try:
+        return compile_network(network, size_accelerator(network)).predicted_cycles
+    except UserError:
+        return None
 
 
 def summary(program: Program, bus: Bus | None = None) -> dict[str, Any]:

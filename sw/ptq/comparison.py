@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from vitrtl.sw.accelerator.cycles import network_cycles
 from vitrtl.sw.candidate import candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS, UNITS
 from vitrtl.sw.errors import UserError
@@ -66,6 +67,8 @@ class Evaluation:
     accuracy, agreement, logit_error : see `Accuracy`.
     nonlinear, total : cost of the units that the choice of methods decides, and of all units;
         None for a network that computes some of its layers in float.
+    accelerator_cycles : of one image on the accelerator with these units, all layers; None for a
+        network that it does not run.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Evaluation:
     logit_error: float
     nonlinear: Total | None
     total: Total | None
+    accelerator_cycles: int | None
 
     @classmethod
     def of(cls, name: str, network: IntegerNetwork, found: Accuracy, costs: UnitCosts,
@@ -90,7 +94,8 @@ class Evaluation:
         in_gates = all(unit in UNITS for unit in network.units)
         return cls(name=name, network_digest=network.digest, **dataclasses.asdict(found),
                    nonlinear=costs.total(decided_units(network, always)) if in_gates else None,
-                   total=costs.total(network.units) if in_gates else None)
+                   total=costs.total(network.units) if in_gates else None,
+                   accelerator_cycles=network_cycles(network) if in_gates else None)
 
 
 PIECE = 512

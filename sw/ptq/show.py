@@ -172,13 +172,15 @@ def network_table(reference: Reference, evaluations: Sequence[Evaluation], share
     """Return accuracy and cost of each network, the first one being the choice."""
     table = Table(
         "integer network", "accuracy", "as float", "logit error", f"non-linear\n{area_unit}",
-        f"all units\n{area_unit}", "FF", "DSP", "BRAM", "slowest\nMHz", title="Networks",
+        f"all units\n{area_unit}", "FF", "DSP", "BRAM", "slowest\nMHz", "accelerator\ncycles",
+        title="Networks",
         caption=f"On {len(reference.labels)} test images; float accuracy "
                 f"{reference.accuracy:.2%}. Each unit counts once however many layers use it. "
                 "Non-linear: units that the choice of methods decides, the array for log2 codes "
                 f"among them. All units: with matmul and requantizers, {shared.area:,} "
                 f"{area_unit} that every network has. BRAM is blocks of 18 kbit. Float layers "
-                "have no gates.")
+                "have no gates. Accelerator cycles: predicted, of one image on an 8 x 8 array "
+                "with these units, all layers.")
     _numbers(table, 1)
     for i, e in enumerate(evaluations):
         costs = ["-"] * 6
@@ -186,8 +188,9 @@ def network_table(reference: Reference, evaluations: Sequence[Evaluation], share
             clock = "" if e.total.clock_mhz is None else f"{e.total.clock_mhz:.1f}"
             costs = [f"{e.nonlinear.area:,}", f"{e.total.area:,}",
                      *(f"{e.total.resources[name]:,}" for name in ("ff", "dsp", "bram")), clock]
+        cycles = "-" if e.accelerator_cycles is None else f"{e.accelerator_cycles:,}"
         table.add_row(e.name, f"{e.accuracy:.2%}", f"{e.agreement:.2%}", f"{e.logit_error:.2%}",
-                      *costs, style="bold" if i == 0 else None, end_section=i == 0)
+                      *costs, cycles, style="bold" if i == 0 else None, end_section=i == 0)
     return table
 
 
