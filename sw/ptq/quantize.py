@@ -485,6 +485,9 @@ class _Export(Interpreter[_Operand]):
             return self._requantize_channels(x, scales, fmt, codes, spec.lanes)
         if fmt == S16:
             x = self._widen(x, scales[0])
+        # Much finer than the unit's own steps there is nothing to see, and no factor for it.
+        finest = max(map(abs, x.scale)) / self._largest_ratio
+        scales = [scale if scale >= finest else round_scale(float(finest)) for scale in scales]
         return self._requantize(x, scales, fmt, lanes=spec.lanes)
 
     def _requantize_channels(self, x: _Operand, scales: list[Fraction], fmt: Format,

@@ -231,7 +231,6 @@ class _Measured:
         self.needs = sorted({_key(node) for node in _touched(network, layer.name)}
                             - networks.always)
         self.input = network.values[self.node.inputs[0]]
-        self._lowest = self.input.format.lo * float(self.input.scale[0])
         self.output = network.values[self.nodes[-1].output]
         self._functions = [node_function(network, node) for node in self.nodes]
         self._deferred = deferred(layer, network)
@@ -248,9 +247,13 @@ class _Measured:
         gradients : of some logits by the output, the first axis for the logits, scaled so that
             the squares of what an error makes of them add up to that of a mean logit.
         """
-        # How far below the others a masked score lies means nothing: the lowest code stands for it.
-        x = np.where(x < MASKED / 2, np.maximum(x, self._lowest), x) if self._masked else x
-        self._before.update(x, self.input.real(x_codes))
+        real = self.input.real(x_codes)
+        if self._masked:
+            # What is masked has no value that an error could be held against.
+            counts = x > MASKED / 2
+            self._before.update(np.where(counts, x, 0.0), np.where(counts, real, 0.0))
+        else:
+            self._before.update(x, real)
         self._after.update(y, self._real(y_codes))
         codes = np.rint(x / float(self.input.scale[0])).astype(np.int64)
         codes = saturate(codes, self.input.format)
