@@ -102,7 +102,7 @@ class ArrayEngine(wiring.Component):
     @property
     def result(self) -> int:
         """Cycles from a beat of a last pass to the write of its word, without stalls."""
-        return self._array.latency + RowBuffer.LATENCY + self._requantizer.latency + 1
+        return self._array.latency + RowBuffer.LATENCY + 1 + self._requantizer.latency + 1
 
     def first_beat(self, memory_latency: int) -> int:
         """Return the cycles from issue to the first beat, for a memory that is never busy."""
@@ -130,7 +130,12 @@ class ArrayEngine(wiring.Component):
 
         written = Signal()
         jobs = self._issue(m, written)
-        wiring.connect(m, jobs["results"].o, requantizer.job)
+        # Its enables are late, and must not reach back into the queues.
+        m.submodules.next_results = following = SkidBuffer(ResultJob())
+        m.d.comb += [following.i.valid.eq(jobs["results"].o.valid),
+                     following.i.payload.eq(Value.cast(jobs["results"].o.payload)),
+                     jobs["results"].o.ready.eq(following.i.ready)]
+        wiring.connect(m, following.o, requantizer.job)
         self._feed_weights(m, jobs["weights"].o)
         self._feed_activations(m, jobs["activations"].o)
         self._read_residual(m, jobs["residual"].o)
@@ -162,7 +167,10 @@ class ArrayEngine(wiring.Component):
             (instruction.rows != 0) & (instruction.rows <= self.spec.longest_pass)
             & (instruction.k_tiles != 0) & (instruction.n_tiles != 0)
             & Cat(instruction.mode == mode for mode in MODES.values()).any())
-        m.d.comb += issue.o.ready.eq(sound & Cat(queue.i.ready for queue in jobs.values()).all())
+        # So do the queues: an instruction needs more cycles for its words than this looks back.
+        room = Signal()
+        m.d.sync += room.eq(Cat(queue.i.ready for queue in jobs.values()).all())
+        m.d.comb += issue.o.ready.eq(sound & room)
         begins = issue.o.valid & issue.o.ready
         for name, queue in jobs.items():
             m.submodules[f"{name}_jobs"] = queue
@@ -231,6 +239,7 @@ class ArrayEngine(wiring.Component):
             8 * self.spec.size, self.spec.scratch_words)
         wiring.connect(m, reader.port, wiring.flipped(self.activations))
         m.submodules.results = queue = self._results
+        m.submodules.entrance = entrance = SkidBuffer(requantizer.i.payload.shape())
 
         # A beat of a last pass over the inner dimension enters the array only if its results have
         # a place in the queue.
@@ -250,10 +259,11 @@ class ArrayEngine(wiring.Component):
         m.d.comb += [
             queue.w_en.eq(array.o.valid),
             queue.w_data.eq(Value.cast(array.o.payload)),
-            requantizer.i.valid.eq(queue.r_rdy),
-            Value.cast(requantizer.i.payload).eq(queue.r_data),
-            queue.r_en.eq(requantizer.i.ready),
+            entrance.i.valid.eq(queue.r_rdy),
+            Value.cast(entrance.i.payload).eq(queue.r_data),
+            queue.r_en.eq(entrance.i.ready),
         ]
+        wiring.connect(m, entrance.o, requantizer.i)
         enters, leaves = self.beat & word.last1, queue.r_rdy & queue.r_en
         with m.If(enters != leaves):
             m.d.sync += places.eq(places + Mux(leaves, 1, -1))
@@ -274,7 +284,9 @@ class ArrayEngine(wiring.Component):
             max(spec.scratch_words, spec.residual_words))
         m.d.comb += [addresses.job.valid.eq(job.valid), job.ready.eq(addresses.job.ready)]
         _result_loops(m, addresses.job.payload, job.payload)
-        place = addresses.o.payload
+        m.submodules.next_address = following = SkidBuffer(addresses.o.payload.shape())
+        wiring.connect(m, addresses.o, following.i)
+        place = following.o.payload
 
         # Whether the memories are ready depends on everyone who writes.
         word_bits = 8 * spec.size
@@ -282,9 +294,9 @@ class ArrayEngine(wiring.Component):
             "addr": place.addr.shape(), "data": 2 * word_bits, "narrow": 1, "ends": 1}))
         narrow = Cat(Value.cast(element)[:8] for element in results.payload.data)
         m.d.comb += [
-            output.i.valid.eq(results.valid & addresses.o.valid),
-            results.ready.eq(output.i.ready & addresses.o.valid),
-            addresses.o.ready.eq(output.i.ready & results.valid),
+            output.i.valid.eq(results.valid & following.o.valid),
+            results.ready.eq(output.i.ready & following.o.valid),
+            following.o.ready.eq(output.i.ready & results.valid),
             output.i.payload.addr.eq(place.addr),
             output.i.payload.narrow.eq(results.payload.narrow),
             output.i.payload.data.eq(

@@ -17,8 +17,8 @@ class BankedMemory(wiring.Component):
     """Words in block memory behind any number of read and write ports.
 
     A port gets a bank in the cycle in which it asks, unless a port of lower index asks for the
-    same one. A word can be read from the cycle after the one that writes it; what a read gets of
-    a word that is written in the same cycle is not said.
+    same one. A word can be read from the second cycle after the one that writes it; what a read
+    gets of a word that is written in the same cycle, or in the one before, is not said.
 
     Parameters
     ----------
@@ -64,13 +64,17 @@ class BankedMemory(wiring.Component):
             m.submodules[f"bank{index}"] = store
             m.d.comb += store.o_en.eq(1)
 
-        # Who has a bank is found out in one cycle, and what it wants is done in the next.
+        # Who has a bank is found out in one cycle, and what it wants is done in the next; a word to
+        # be written, which is more than an address, is chosen in a cycle of its own.
+        late = Pipeline(m, Const(1))
+        words = [(late.reg(self._word(port)), late.reg(port.data)) for port in self.w]
         grants = self._arbitrate(m, self.w)
         for store, granted in zip(stores, grants, strict=True):
+            chosen = [late.reg(grant, reset_less=False) for grant in granted]
             m.d.sync += [
-                store.w_en.eq(Cat(granted).any()),
-                store.w_addr.eq(_choose(granted, [self._word(port) for port in self.w])),
-                store.w_data.eq(_choose(granted, [port.data for port in self.w])),
+                store.w_en.eq(Cat(chosen).any()),
+                store.w_addr.eq(_choose(chosen, [addr for addr, _ in words])),
+                store.w_data.eq(_choose(chosen, [data for _, data in words])),
             ]
         grants = self._arbitrate(m, self.r)
         for store, granted in zip(stores, grants, strict=True):
@@ -93,17 +97,13 @@ class BankedMemory(wiring.Component):
 
     def _arbitrate(self, m: Module, ports: Sequence[wiring.PureInterface]) -> list[list[Signal]]:
         """Drive `ready` of the ports; return for each bank which port has it."""
-        asks = [[Signal(name=f"asks{p}_{b}") for p in range(len(ports))]
-                for b in range(self.banks)]
         grants = [[Signal(name=f"grant{p}_{b}") for p in range(len(ports))]
                   for b in range(self.banks)]
         for p, port in enumerate(ports):
-            m.d.comb += port.ready.eq(1)
-            for b in range(self.banks):
-                here, earlier = self._bank(port) == b, Cat(asks[b][:p]).any()
-                m.d.comb += [asks[b][p].eq(port.en & here), grants[b][p].eq(asks[b][p] & ~earlier)]
-                with m.If(here & earlier):
-                    m.d.comb += port.ready.eq(0)
+            others = [other.en & (self._bank(other) == self._bank(port)) for other in ports[:p]]
+            m.d.comb += port.ready.eq(~Cat(others).any())
+            m.d.comb += [grants[b][p].eq(port.en & port.ready & (self._bank(port) == b))
+                         for b in range(self.banks)]
         return grants
 
     def _word(self, port: wiring.PureInterface) -> Value:

@@ -65,17 +65,18 @@ class BurstSplitter(wiring.Component):
         length = Signal.like(near, reset_less=True)
         m.d.comb += [
             near.eq(self.longest - whole),
-            self.busy.eq(left != 0),
             self.i.ready.eq(~self.busy),
             self.o.payload.addr.eq(Cat(Const(0, byte_bits), place)),
             self.o.payload.length.eq(length - 1),
         ]
+        final = Signal()
         with m.If(~self.busy):
-            m.d.sync += place.eq(self.i.payload.addr[byte_bits:])
-            with m.If(self.i.valid):
-                m.d.sync += left.eq(self.i.payload.beats)
+            m.d.sync += [place.eq(self.i.payload.addr[byte_bits:]),
+                         left.eq(self.i.payload.beats), self.busy.eq(self.i.valid)]
         with m.Elif(~self.o.valid):
-            m.d.sync += [self.o.valid.eq(1), length.eq(Mux(left > near, near, left))]
+            m.d.sync += [self.o.valid.eq(1), length.eq(Mux(left > near, near, left)),
+                         final.eq(left <= near)]
         with m.Elif(self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), place.eq(place + length), left.eq(left - length)]
+            m.d.sync += [self.o.valid.eq(0), place.eq(place + length), left.eq(left - length),
+                         self.busy.eq(~final)]
         return m

@@ -108,31 +108,42 @@ class Loader(wiring.Component):
         active, half = Signal(), Signal()
         low = Signal.like(beat.payload, reset_less=True)
 
-        # One write at a time, in a register.
+        # One write at a time, in a register, and one more that waits for its memory: whether that
+        # is ready depends on everyone who writes.
+        group_bits = (CONSTANT_BEATS - 1).bit_length()
+        m.submodules.output = output = SkidBuffer(data.StructLayout({
+            "target": len(MEMORIES), "addr": 20, "word": 2 * len(low), "constant": group_bits,
+            "last": 1}))
         target = Signal(len(MEMORIES))
         last = Signal()
         addr = Signal(20, reset_less=True)
         word = Signal(2 * len(low), reset_less=True)
-        ports = {"weights": self.weights, "scratch": self.scratch, "residual": self.residual}
-        ready = Signal(len(MEMORIES), init=-1)
-        written = Signal()
-        for name, port in ports.items():
-            m.d.comb += [port.en.eq(target[MEMORIES[name]]), port.addr.eq(addr),
-                         port.data.eq(word[:len(port.data)]),
-                         ready[MEMORIES[name]].eq(port.ready)]
-        group_bits = (CONSTANT_BEATS - 1).bit_length()
         constant = Signal(group_bits, reset_less=True)
+        written = output.i.ready
         m.d.comb += [
-            ready[MEMORIES["constants"]].eq(1),
-            self.constants.en.eq(target[MEMORIES["constants"]]),
-            self.constants.group.eq(addr), self.constants.beat.eq(constant),
-            self.constants.data.eq(word[:len(low)]),
-            written.eq((target & ready).any()),
-            self.done.eq(written & last),
+            output.i.valid.eq(target.any()), output.i.payload.target.eq(target),
+            output.i.payload.addr.eq(addr), output.i.payload.word.eq(word),
+            output.i.payload.constant.eq(constant), output.i.payload.last.eq(last),
         ]
-
         with m.If(written):
             m.d.sync += target.eq(0)
+
+        ports = {"weights": self.weights, "scratch": self.scratch, "residual": self.residual}
+        ready = Signal(len(MEMORIES), init=-1)
+        write = output.o.payload
+        targets = write.target & output.o.valid.replicate(len(MEMORIES))
+        for name, port in ports.items():
+            m.d.comb += [port.en.eq(targets[MEMORIES[name]]), port.addr.eq(write.addr),
+                         port.data.eq(write.word[:len(port.data)]),
+                         ready[MEMORIES[name]].eq(port.ready)]
+        m.d.comb += [
+            ready[MEMORIES["constants"]].eq(1),
+            self.constants.en.eq(targets[MEMORIES["constants"]]),
+            self.constants.group.eq(write.addr), self.constants.beat.eq(write.constant),
+            self.constants.data.eq(write.word[:len(low)]),
+            output.o.ready.eq((write.target & ready).any()),
+            self.done.eq(output.o.valid & output.o.ready & write.last),
+        ]
         ending = Signal()
         with m.If(active):
             m.d.comb += beat.ready.eq((target == 0) | written)

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.accelerator.axi import ADDRESS_BITS, ReadClient
 from vitrtl.hw.accelerator.burst_splitter import BurstSplitter
+from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.sw.accelerator.isa import WORD_BITS
 
 __all__ = ["LONGEST_STREAM_BITS", "Fetch"]
@@ -37,7 +38,7 @@ class Fetch(wiring.Component):
 
     Latency
     -------
-    Two cycles from `start` to the first burst, one from a beat to its first word.
+    Two cycles from `start` to the first burst, two from a beat to its first word.
     """
 
     def __init__(self, bus_bytes: int, longest: int = 16, bursts: int = 2) -> None:
@@ -58,12 +59,15 @@ class Fetch(wiring.Component):
         depth = self.longest * self.bursts
         m.submodules.beats = beats = SyncFIFO(width=8 * self.bus_bytes, depth=depth)
 
-        started = Signal()
+        # Whether there is a word takes long to find out: the engine gets it from a register.
+        m.submodules.ready_words = output = SkidBuffer(unsigned(WORD_BITS))
+        wiring.connect(m, output.o, wiring.flipped(self.words))
+        started, more = Signal(), Signal()
         left = Signal(LONGEST_STREAM_BITS)
         with m.If(self.start):
-            m.d.sync += [started.eq(1), left.eq(self.count)]
+            m.d.sync += [started.eq(1), left.eq(self.count), more.eq(self.count != 0)]
         m.d.comb += [
-            self.ended.eq(started & (left == 0)),
+            self.ended.eq(started & ~more & ~output.o.valid),
             splitter.i.valid.eq(self.start & (self.count != 0)),
             splitter.i.payload.addr.eq(self.addr),
             splitter.i.payload.beats.eq((self.count + (per_beat - 1)) >> index_bits),
@@ -84,17 +88,17 @@ class Fetch(wiring.Component):
         m.d.sync += room.eq(room + beats.r_en
                             - Mux(asked, self.read.ask.payload.length + 1, Const(0)))
 
-        taken = self.words.valid & self.words.ready
-        m.d.comb += self.words.valid.eq(beats.r_rdy & (left != 0))
+        taken = output.i.valid & output.i.ready
+        m.d.comb += output.i.valid.eq(beats.r_rdy & more)
         with m.If(taken):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(left - 1), more.eq(left != 1)]
         if per_beat == 1:
-            m.d.comb += [self.words.payload.eq(beats.r_data), beats.r_en.eq(taken)]
+            m.d.comb += [output.i.payload.eq(beats.r_data), beats.r_en.eq(taken)]
             return m
         index = Signal(index_bits)
         words = Array(beats.r_data[start:start + WORD_BITS]
                       for start in range(0, len(beats.r_data), WORD_BITS))
-        m.d.comb += [self.words.payload.eq(words[index]),
+        m.d.comb += [output.i.payload.eq(words[index]),
                      beats.r_en.eq(taken & (index.all() | (left == 1)))]
         with m.If(taken):
             m.d.sync += index.eq(index + 1)

@@ -60,25 +60,26 @@ class HostBridge(wiring.Component):
         byte_bits = (self.bus_bytes - 1).bit_length()
         command = Signal(CommandLayout(), reset_less=True)
         word = Signal(width, reset_less=True)
-        error, beyond = Signal(), Signal()
+        begins, error, beyond = Signal(), Signal(), Signal()
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=width).create()
 
         place = command.address[byte_bits:]
         m.d.comb += [
             beyond.eq(~command.registers & (place >= self.words)),
             self.r.addr.eq(place), self.w.addr.eq(place), self.w.data.eq(word),
-            crc.data.eq(word), self.answer.payload.eq(word),
+            crc.start.eq(begins), crc.data.eq(word), self.answer.payload.eq(word),
         ]
         with m.FSM():
             with m.State("COMMAND"):
-                m.d.comb += [self.command.ready.eq(1), crc.start.eq(1)]
-                m.d.sync += [command.eq(self.command.payload), error.eq(0),
+                m.d.comb += self.command.ready.eq(1)
+                m.d.sync += [begins.eq(1), command.eq(self.command.payload), error.eq(0),
                              word.eq(self.command.payload.as_value())]
                 with m.If(self.command.valid):
                     m.next = "SUM"
             with m.State("SUM"):
                 # Of the command, or of the word that has just been done.
                 m.d.comb += crc.valid.eq(1)
+                m.d.sync += begins.eq(0)
                 with m.If(command.words == 0):
                     m.next = "END"
                 with m.Elif(command.write):

@@ -178,16 +178,18 @@ class WordReader(wiring.Component):
 
         sent, taken = Signal(), Signal()
         places = Signal(range(self.queue + 1), init=self.queue)
+        has_place = Signal(init=1)
         address = ahead.o.payload
         m.d.comb += [
-            self.port.en.eq(ahead.o.valid & (places != 0)),
+            self.port.en.eq(ahead.o.valid & has_place),
             self.port.addr.eq(address.addr),
-            ahead.o.ready.eq(self.port.ready & (places != 0)),
+            ahead.o.ready.eq(self.port.ready & has_place),
             sent.eq(self.port.en & self.port.ready),
             taken.eq(self.o.valid & self.o.ready),
         ]
         with m.If(sent != taken):
-            m.d.sync += places.eq(places + Mux(taken, 1, -1))
+            m.d.sync += [places.eq(places + Mux(taken, 1, -1)),
+                         has_place.eq(taken | (places != 1))]
 
         # Place in the loops from the address's departure, the word from its arrival.
         flags = m.submodules.flags = SyncFIFO(width=len(FLAGS), depth=self.queue)

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In
 
 from vitrtl.hw.accelerator.axi import AXI4
 from vitrtl.hw.accelerator.ports import ReadPort, WritePort
+from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 
 __all__ = ["OnchipMemory"]
 
@@ -64,8 +65,8 @@ class OnchipMemory(wiring.Component):
 
     Latency
     -------
-    `LATENCY` cycles from an address that is taken at `r` to its word; two more from a burst that
-    is taken to its first beat.
+    `LATENCY` cycles from an address that is taken at `r` to its word; three more from a burst
+    that is taken to its first beat.
 
     Throughput
     ----------
@@ -125,6 +126,17 @@ class OnchipMemory(wiring.Component):
         ident = Signal(self.id_bits, reset_less=True)
         left, active = Signal(len(axi.arlen), reset_less=True), Signal()
 
+        # Whether there is room takes long to find out.
+        ask = data.StructLayout({"addr": len(axi.araddr), "length": len(axi.arlen),
+                                 "id": self.id_bits})
+        m.submodules.bursts = bursts = SkidBuffer(ask)
+        burst = bursts.o.payload
+        m.d.comb += [
+            bursts.i.valid.eq(axi.arvalid), axi.arready.eq(bursts.i.ready),
+            bursts.i.payload.addr.eq(axi.araddr), bursts.i.payload.length.eq(axi.arlen),
+            bursts.i.payload.id.eq(axi.arid),
+        ]
+
         # A beat is read only when the queue has room for it.
         m.submodules.queue = queue = SyncFIFO(width=beat.size, depth=QUEUED_BEATS)
         owed = Signal(range(QUEUED_BEATS + 1))
@@ -133,12 +145,12 @@ class OnchipMemory(wiring.Component):
             step.eq(active & (owed != QUEUED_BEATS)),
             ends.eq(step & (left == 0)),
             taken.eq(axi.rvalid & axi.rready),
-            axi.arready.eq(~active | ends),
+            bursts.o.ready.eq(~active | ends),
         ]
         m.d.sync += owed.eq(owed + step - taken)
-        with m.If(axi.arready):
-            m.d.sync += [active.eq(axi.arvalid), place.eq(axi.araddr[byte_bits:]),
-                         left.eq(axi.arlen), ident.eq(axi.arid)]
+        with m.If(bursts.o.ready):
+            m.d.sync += [active.eq(bursts.o.valid), place.eq(burst.addr[byte_bits:]),
+                         left.eq(burst.length), ident.eq(burst.id)]
         with m.Elif(step):
             m.d.sync += [place.eq(place + 1), left.eq(left - 1)]
 

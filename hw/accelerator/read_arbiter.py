@@ -1,6 +1,6 @@
 """Several readers on one AXI4 read port."""
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -38,8 +38,12 @@ class ReadArbiter(wiring.Component):
 
     Latency
     -------
-    One cycle from a client's request to the port, one from the port's beat to the client. No port
+    Two cycles from a client's request to the port, one from the port's beat to the client. No port
     signal depends on another in the same cycle.
+
+    Throughput
+    ----------
+    A burst in two cycles, a beat in each.
     """
 
     def __init__(self, bus_bytes: int, id_bits: int, clients: int) -> None:
@@ -67,21 +71,26 @@ class ReadArbiter(wiring.Component):
                     for i in reversed(range(last + 1, last + 1 + len(self.clients))):
                         with m.If(asks[i % len(self.clients)]):
                             m.d.comb += chosen.eq(i % len(self.clients))
+        # Who it is takes a cycle to find out; the burst is taken in the next.
+        picked, is_picked = Signal.like(chosen), Signal()
         free, grant = Signal(), Signal()
         outstanding = Signal(OUTSTANDING_BITS)
         m.d.comb += [
             free.eq((~axi.arvalid | axi.arready) & ~self.stop & ~outstanding.all()),
-            grant.eq(free & asks.any()),
+            grant.eq(free & is_picked),
         ]
+        m.d.sync += is_picked.eq(Mux(is_picked, ~grant, asks.any()))
+        with m.If(~is_picked):
+            m.d.sync += picked.eq(chosen)
         payloads = Array(client.ask.payload.as_value() for client in self.clients)
-        burst = data.View(self.client0.ask.payload.shape(), payloads[chosen])
+        burst = data.View(self.client0.ask.payload.shape(), payloads[picked])
         for i, client in enumerate(self.clients):
-            m.d.comb += client.ask.ready.eq(free & (chosen == i))
+            m.d.comb += client.ask.ready.eq(grant & (picked == i))
         with m.If(axi.arready):
             m.d.sync += axi.arvalid.eq(0)
         with m.If(grant):
-            m.d.sync += [axi.arvalid.eq(1), axi.arid.eq(chosen), axi.araddr.eq(burst.addr),
-                         axi.arlen.eq(burst.length), served.eq(chosen)]
+            m.d.sync += [axi.arvalid.eq(1), axi.arid.eq(picked), axi.araddr.eq(burst.addr),
+                         axi.arlen.eq(burst.length), served.eq(picked)]
 
         m.submodules.beats = beats = SkidBuffer(ReadBeat(self.bus_bytes, self.id_bits))
         here = beats.o.payload

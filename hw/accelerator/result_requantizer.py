@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.accelerator.loops import LoopWord
@@ -18,6 +19,9 @@ from vitrtl.sw.golden.fixed_point import Format
 __all__ = ["ResultJob", "ResultRequantizer", "ResultWord"]
 
 CONSTANT_BITS = 64
+
+QUEUE = 16
+"""Words on their way through the lanes or waiting to be taken."""
 
 
 class ResultJob(data.StructLayout):
@@ -59,7 +63,8 @@ class ResultRequantizer(wiring.Component):
 
     Latency
     -------
-    `latency` cycles from a beat to its word.
+    `latency` cycles from a beat to its word. Nothing is stopped on its way: a beat enters if its
+    word has a place in the queue behind the lanes, and together with what it is added to.
 
     Throughput
     ----------
@@ -88,33 +93,43 @@ class ResultRequantizer(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a beat to its word, without stalls."""
-        return self.phases - 1 + self.STAGES
+        return self.phases - 1 + self.STAGES + 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
         lanes = spec.requantize_lanes
-        advance = Signal()
-        pipe = Pipeline(m, advance)
+        pipe = Pipeline(m, Const(1))
 
         # A job is held from the cycle after its predecessor's end.
         job = Signal(ResultJob(), reset_less=True)
         held, step, ends = Signal(), Signal(), Signal()
         phase = Signal(range(self.phases)) if self.phases > 1 else Const(0, 0)
         last_phase = phase == self.phases - 1
+        adds, final = Signal(reset_less=True), Signal(reset_less=True)
+        places, has_place = Signal(range(QUEUE + 1), init=QUEUE), Signal(init=1)
+        begins, leaves = Signal(), Signal()
         m.d.comb += [
-            step.eq(self.i.valid & held & advance),
-            self.i.ready.eq(held & advance & last_phase),
-            ends.eq(step & last_phase & self.i.payload.last & (job.n_tiles == 1)),
+            step.eq(self.i.valid & held & (has_place | (phase != 0))
+                    & (self.residual.valid | ~adds)),
+            begins.eq(step & (phase == 0)),
+            self.i.ready.eq(step & last_phase),
+            self.residual.ready.eq(step & last_phase & adds),
+            ends.eq(step & last_phase & self.i.payload.last & final),
             self.job.ready.eq(~held | ends),
         ]
+        with m.If(begins != leaves):
+            m.d.sync += [places.eq(places + Mux(leaves, 1, -1)),
+                         has_place.eq(leaves | (places != 1))]
         if self.phases > 1:
             with m.If(step):
                 m.d.sync += phase.eq(phase + 1)
         with m.If(self.job.ready):
-            m.d.sync += [held.eq(self.job.valid), job.eq(self.job.payload)]
+            m.d.sync += [held.eq(self.job.valid), job.eq(self.job.payload),
+                         adds.eq(self.job.payload.mode == MODES["add"]),
+                         final.eq(self.job.payload.n_tiles == 1)]
         with m.Elif(step & last_phase & self.i.payload.last):
-            m.d.sync += [job.n_tiles.eq(job.n_tiles - 1),
+            m.d.sync += [job.n_tiles.eq(job.n_tiles - 1), final.eq(job.n_tiles == 2),
                          job.constants.eq(job.constants + job.per_channel)]
 
         # Stages 1 to 7: one phase of the beat through the lanes.
@@ -125,25 +140,16 @@ class ResultRequantizer(wiring.Component):
         for lane, store in enumerate(stores):
             m.d.comb += [
                 store.r_addr.eq(Cat(phase, job.constants)),
-                store.r_en.eq(advance), store.o_en.eq(advance),
+                store.r_en.eq(1), store.o_en.eq(1),
                 results[lane].eq(requantized(
                     pipe, spec.requantize, part[lane * width:(lane + 1) * width].as_signed(),
                     store.o_data[:width].as_signed(), store.o_data[width:])),
             ]
         valid = pipe.reg(step, Requantize.STAGES - 1, reset_less=False)
-        tag = pipe.reg(Cat(last_phase, job.mode == MODES["narrow"], job.mode == MODES["add"],
-                           phase), Requantize.STAGES - 1)
-        closes, narrow, adds, which = tag[0], tag[1], tag[2], tag[3:]
-
-        # Everything waits for a residual, and for the output to be taken; but the output goes
-        # while a residual is waited for.
-        needs = valid & adds
-        residual = _part(self.residual.payload.data, which, self.phases)
-        addends = pipe.reg(Mux(needs, residual, 0))
-        m.d.comb += [
-            advance.eq(~(needs & ~self.residual.valid) & (~self.o.valid | self.o.ready)),
-            self.residual.ready.eq(needs & closes & (~self.o.valid | self.o.ready)),
-        ]
+        closes, narrow = pipe.reg(Cat(last_phase, job.mode == MODES["narrow"]),
+                                  Requantize.STAGES - 1)
+        residual = _part(self.residual.payload.data, phase, self.phases)
+        addends = pipe.reg(Mux(adds, residual, 0), Requantize.STAGES)
 
         # Stage 8: add, saturating. Stage 9: narrow results saturate further; phases are collected
         # from the top down.
@@ -155,16 +161,15 @@ class ResultRequantizer(wiring.Component):
             total = pipe.reg(_saturated(results[lane] + addend, wide))
             collected.append(Mux(narrows, _saturated(total, activation), total)[:wide.width])
         word = Signal(wide.width * spec.size, reset_less=True)
-        with m.If(advance & pipe.reg(valid, 2, reset_less=False)):
+        with m.If(pipe.reg(valid, 2, reset_less=False)):
             m.d.sync += word.eq(Cat(word, *collected)[-len(word):])
-        complete = pipe.reg(valid & closes, 2, reset_less=False)
-        with m.If(advance):
-            m.d.sync += self.o.valid.eq(complete)
-        with m.Elif(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        m.submodules.queue = queue = SyncFIFO(width=len(word) + 1, depth=QUEUE)
         m.d.comb += [
-            Value.cast(self.o.payload.data).eq(word),
-            self.o.payload.narrow.eq(pipe.reg(narrows)),
+            queue.w_en.eq(pipe.reg(valid & closes, 3, reset_less=False)),
+            queue.w_data.eq(Cat(word, pipe.reg(narrows))),
+            self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
+            Cat(Value.cast(self.o.payload.data), self.o.payload.narrow).eq(queue.r_data),
+            leaves.eq(self.o.valid & self.o.ready),
         ]
         return m
 

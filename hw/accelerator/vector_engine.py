@@ -8,12 +8,12 @@ from amaranth.lib.wiring import Out
 from vitrtl.hw.accelerator.banked_memory import BankedMemory
 from vitrtl.hw.accelerator.beats import Packer, Serializer
 from vitrtl.hw.accelerator.issue import Issue
-from vitrtl.hw.accelerator.loops import Addresses, WordReader
+from vitrtl.hw.accelerator.loops import Addresses, LoopJob, WordReader
 from vitrtl.hw.accelerator.ports import EngineControl, ReadPort, Tap, WritePort
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.hw.block_memory import DISTRIBUTED_DEPTH
 from vitrtl.hw.requantize import Requantize
-from vitrtl.sw.accelerator.isa import CONFIG_ADDRESS_BITS, CONFIG_DATA_BITS
+from vitrtl.sw.accelerator.isa import CONFIG_ADDRESS_BITS, CONFIG_DATA_BITS, WORD_BITS
 from vitrtl.sw.accelerator.registers import FAULTS
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
 from vitrtl.sw.catalog import unit
@@ -86,8 +86,9 @@ class VectorEngine(wiring.Component):
         latency = WordReader.LATENCY + BankedMemory.LATENCY + self.unit.timing.latency(beats)
         if self.requantize is not None:
             latency += 1 + self.requantize.timing.latency(beats)
-        # A cycle each for the serializer, the last word on its way out, and the word of its end.
-        return latency + self.interval(rows - 1, elements) + beats - 1 + 3
+        # A cycle each for the job, the serializer, the unit's entrance, the last word on its way
+        # out, and the word of its end.
+        return latency + self.interval(rows - 1, elements) + beats - 1 + 5
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -111,6 +112,10 @@ class VectorEngine(wiring.Component):
             wrong.eq((run.rows != 0) & ((run.elements == 0) | (run.elements > longest))),
         ]
 
+        # Configuration words come out of a register: the unit's enables depend on them.
+        config = m.submodules.config = SkidBuffer(WORD_BITS)
+        wiring.connect(m, issue.config, config.i)
+
         # A run begins when everyone has a place for it; one without rows when all others ended.
         reader = m.submodules.reader = WordReader(len(self.r.data), self._memory_words)
         serializer = m.submodules.serializer = Serializer(self.engine.spec, size,
@@ -118,14 +123,16 @@ class VectorEngine(wiring.Component):
         writes = m.submodules.writes = SyncFIFO(width=WriteJob().size, depth=RUNS)
         offered, begins, passes = Signal(), Signal(), Signal()
         in_flight = Signal(range(2 * RUNS))
-        read, write = reader.job.payload, data.View(WriteJob(), writes.w_data)
+        jobs = m.submodules.jobs = SkidBuffer(LoopJob())
+        wiring.connect(m, jobs.o, reader.job)
+        read, write = jobs.i.payload, data.View(WriteJob(), writes.w_data)
         m.d.comb += [
-            offered.eq(issue.o.valid & ~nothing & ~wrong),
-            reader.job.valid.eq(offered & serializer.tail.ready & writes.w_rdy),
-            serializer.tail.valid.eq(offered & reader.job.ready & writes.w_rdy),
-            begins.eq(reader.job.valid & reader.job.ready),
+            offered.eq(issue.o.valid & ~nothing & ~wrong & ~config.o.valid),
+            jobs.i.valid.eq(offered & serializer.tail.ready & writes.w_rdy),
+            serializer.tail.valid.eq(offered & jobs.i.ready & writes.w_rdy),
+            begins.eq(jobs.i.valid & jobs.i.ready),
             writes.w_en.eq(begins),
-            passes.eq(issue.o.valid & nothing & (in_flight == 0)),
+            passes.eq(issue.o.valid & nothing & ~config.o.valid & (in_flight == 0)),
             issue.o.ready.eq(begins | passes),
             control.issued.eq(issue.o.ready),
             read.base.eq(run.i_base), read.step0.eq(1), read.step1.eq(run.i_row),
@@ -140,7 +147,10 @@ class VectorEngine(wiring.Component):
         m.submodules.unit = self.unit
         wiring.connect(m, reader.port, wiring.flipped(self.r))
         wiring.connect(m, reader.o, serializer.i)
-        wiring.connect(m, serializer.o, self.unit.i)
+        # Whether the unit takes a beat depends on all that is in it.
+        entrance = m.submodules.entrance = SkidBuffer(serializer.o.payload.shape())
+        wiring.connect(m, serializer.o, entrance.i)
+        wiring.connect(m, entrance.o, self.unit.i)
         if self.requantize is None:
             wiring.connect(m, self.unit.o, packer.i)
         else:
@@ -161,13 +171,15 @@ class VectorEngine(wiring.Component):
         ]
         leaving = m.submodules.leaving = SkidBuffer(data.StructLayout(
             {"addr": range(self.spec.scratch_words), "data": 8 * size, "last": 1}))
-        here, out = addresses.o.payload, leaving.o.payload
+        following = m.submodules.next_address = SkidBuffer(addresses.o.payload.shape())
+        wiring.connect(m, addresses.o, following.i)
+        here, out = following.o.payload, leaving.o.payload
         m.d.comb += [
-            leaving.i.valid.eq(packer.o.valid & addresses.o.valid),
+            leaving.i.valid.eq(packer.o.valid & following.o.valid),
             leaving.i.payload.addr.eq(here.addr), leaving.i.payload.data.eq(packer.o.payload),
             leaving.i.payload.last.eq(here.last0 & here.last1),
-            addresses.o.ready.eq(packer.o.valid & leaving.i.ready),
-            packer.o.ready.eq(addresses.o.valid & leaving.i.ready),
+            following.o.ready.eq(packer.o.valid & leaving.i.ready),
+            packer.o.ready.eq(following.o.valid & leaving.i.ready),
             self.w.en.eq(leaving.o.valid), self.w.addr.eq(out.addr), self.w.data.eq(out.data),
             leaving.o.ready.eq(self.w.ready),
             self.tap.valid.eq(self.w.en & self.w.ready), self.tap.addr.eq(out.addr),
@@ -181,7 +193,7 @@ class VectorEngine(wiring.Component):
         m.d.sync += in_flight.eq(in_flight + begins - (control.done & ~passed))
         m.d.comb += control.idle.eq((in_flight == 0) & ~passed)
 
-        self._configure(m, issue.config, in_flight == 0)
+        self._configure(m, config.o, in_flight == 0)
 
         bad, stopped = Signal(), Signal()
         m.d.comb += [bad.eq(issue.bad | (issue.o.valid & wrong)),

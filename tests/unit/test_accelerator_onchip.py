@@ -140,7 +140,7 @@ def test_a_beat_every_cycle_from_burst_to_burst():
         cycles = [beat[0] for beat in beats]
         assert cycles == list(range(cycles[0], cycles[0] + 320))
         # The burst is taken in the first cycle.
-        assert cycles[0] - 1 == OnchipMemory.LATENCY + 2
+        assert cycles[0] - 1 == OnchipMemory.LATENCY + 3
 
     simulate(dut, ask, take)
 
