@@ -67,7 +67,7 @@ search: $(NETWORK)
 	@$(VITRTL) search --network $(dir $(NETWORK)) --pareto 10 --out $(BUILD)/search
 
 study: $(READY)
-	@$(VITRTL) search shapes_vit_hard --joint --budget lut4eq=1000 --pareto 8 --qat I-ViT --out $(BUILD)/search-hard
+	@$(VITRTL) search shapes_vit_hard --joint --budget lut4eq=1000 --pareto 8 --qat I-ViT --test 1000 --out $(BUILD)/search-hard
 	@$(VITRTL) ablate digits_vit_hard --out $(BUILD)/ablation
 
 test: $(READY)
