@@ -50,8 +50,9 @@ def board_verilog(board: Board, core: wiring.Component) -> str:
         tx.eq(transmitter.tx ^ board.pins["tx"].inverted),
         # Lit once the clock runs and the reset is over.
         led.eq(~ResetSignal() ^ board.pins["led"].inverted),
-        core.restart.eq(receiver.framing | receiver.overrun),
     ]
+    # All of the core hangs on it.
+    m.d.sync += core.restart.eq(receiver.framing | receiver.overrun)
     wiring.connect(m, receiver.o, core.i)
     wiring.connect(m, core.o, transmitter.i)
     return verilog_text(m, TOP, [*clk, rx, tx, led], board.device)

@@ -1,6 +1,6 @@
 """The whole accelerator: engines around memories, between an AXI4 and an AXI4-Lite port."""
 
-from amaranth.hdl import Cat, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Elaboratable, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,9 +15,13 @@ from vitrtl.hw.accelerator.ports import Tap
 from vitrtl.hw.accelerator.read_arbiter import ReadArbiter
 from vitrtl.hw.accelerator.vector_engine import VectorEngine
 from vitrtl.sw.accelerator.registers import ADDRESS_BITS
-from vitrtl.sw.accelerator.spec import DMA, AcceleratorSpec
+from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
 
 __all__ = ["Accelerator", "id_bits"]
+
+
+RESET_ORDER = ("memories", "array", "dma", "vectors", "programs")
+"""Parts of the core as they are reset and let go; what begins a run is the last."""
 
 
 def id_bits(spec: AcceleratorSpec) -> int:
@@ -70,16 +74,21 @@ class Accelerator(wiring.Component):
         m.d.comb += self.irq.eq(control.irq)
 
         # All that works for a run, and forgets it at its end.
-        core = Module()
-        m.submodules.core = ResetInserter(control.reset)(core)
-        for engine, name in zip(self._engines, self._names(), strict=True):
-            core.submodules[name] = engine
+        m.submodules.core = core = Module()
+        self._resets = _reset_chain(m, control.reset)
+        for i, (engine, name) in enumerate(zip(self._engines, self._names(), strict=True)):
+            core.submodules[name] = self._forgetful(
+                {DMA: "dma", ARRAY: "array"}.get(i, "vectors"), engine)
         self._connect_programs(core, control)
         self._connect_memories(core)
         self._connect_control(core, control)
         if self.taps:
             self._connect_taps(m)
         return m
+
+    def _forgetful(self, part: str, component: wiring.Component) -> Elaboratable:
+        """Return a component that the reset of its part resets."""
+        return ResetInserter(self._resets[part])(component)
 
     def _names(self) -> list[str]:
         """Return names of the engines, of which several may have the same unit."""
@@ -88,12 +97,14 @@ class Accelerator(wiring.Component):
     def _connect_programs(self, m: Module, control: Control) -> None:
         """Give every engine its words, and everyone who reads a place on the bus."""
         spec = self.spec
-        m.submodules.arbiter = self._arbiter = arbiter = ReadArbiter(
-            spec.bus_bytes, id_bits(spec), spec.engine_count + 2)
-        m.submodules.header = self._header = header = Header(spec)
+        self._arbiter = arbiter = ReadArbiter(spec.bus_bytes, id_bits(spec), spec.engine_count + 2)
+        m.submodules.arbiter = self._forgetful("dma", arbiter)
+        self._header = header = Header(spec)
+        m.submodules.header = self._forgetful("programs", header)
         m.d.comb += header.program.eq(control.program)
         for i, engine in enumerate(self._engines):
-            fetch = m.submodules[f"fetch{i}"] = Fetch(spec.bus_bytes)
+            fetch = Fetch(spec.bus_bytes)
+            m.submodules[f"fetch{i}"] = self._forgetful("programs", fetch)
             m.d.comb += [
                 fetch.start.eq(header.start[i]), fetch.addr.eq(header.addr),
                 fetch.count.eq(header.count),
@@ -127,8 +138,8 @@ class Accelerator(wiring.Component):
         }
         writes = []
         for name, (bits, banks, words, readers, writers) in memories.items():
-            memory = m.submodules[name] = BankedMemory(bits * spec.size, banks, words,
-                                                       len(readers), len(writers))
+            memory = BankedMemory(bits * spec.size, banks, words, len(readers), len(writers))
+            m.submodules[name] = self._forgetful("memories", memory)
             for ports, places in ((readers, memory.r), (writers, memory.w)):
                 for port, place in zip(ports, places, strict=True):
                     wiring.connect(m, port, place)
@@ -170,3 +181,16 @@ class Accelerator(wiring.Component):
             m.d.comb += [self.event_issued[i].eq(engine.control.issued),
                          self.event_done[i].eq(engine.control.done)]
         m.d.comb += self.event_beat.eq(self._array.beat)
+
+
+def _reset_chain(m: Module, reset: Signal) -> dict[str, Signal]:
+    """Return a reset for each part of the core, a cycle after one another: none is of all.
+
+    `vitrtl.hw.accelerator.control` lets more cycles pass between two runs than there are parts.
+    """
+    chain: dict[str, Signal] = {}
+    for part in RESET_ORDER:
+        chain[part] = here = Signal(init=1, name=f"reset_{part}")
+        m.d.sync += here.eq(reset)
+        reset = here
+    return chain

@@ -19,7 +19,8 @@ REST_CYCLES = 4
 a cycle or two old."""
 
 RESET_CYCLES = 8
-"""Cycles of reset between two runs, more than any word is on its way to or from a memory."""
+"""Cycles of reset between two runs, more than any word is on its way to or from a memory, and than
+the reset takes to the last part of the core."""
 
 IN_FLIGHT_BITS = 6
 """Of the number of instructions that an engine works on at the same time."""
