@@ -59,8 +59,8 @@ def simulate_exercise(board: Board, name: str, spec: Spec, values: int, build: P
 
 
 def simulate_demonstration(board: Board, program: Program, images: np.ndarray,
-                           golden_logits: np.ndarray, build: Path,
-                           verilog: str | None = None) -> list[Shown]:
+                           golden_logits: np.ndarray, build: Path, *,
+                           quick: bool = False) -> list[Shown]:
     """Show images to the accelerator on a simulated board.
 
     Parameters
@@ -69,7 +69,7 @@ def simulate_demonstration(board: Board, program: Program, images: np.ndarray,
     program : what is in its memory from the start.
     images, golden_logits : as for `vitrtl.sw.boards.demonstration.demonstrate`.
     build : folder of the simulation.
-    verilog : of the whole design; what `vitrtl build` would take if not given.
+    quick : whether it is built rather than run quickly.
 
     Raises
     ------
@@ -79,14 +79,13 @@ def simulate_demonstration(board: Board, program: Program, images: np.ndarray,
         If the design does not answer.
     """
     _check(board)
-    if verilog is None:
-        verilog = board_verilog(board, serial_system(program))
+    verilog = board_verilog(board, serial_system(program))
     folder = build / "boards" / board.name / program.network
     save(program, folder)
     np.save(folder / "images.npy", images)
     np.save(folder / "golden.npy", golden_logits)
     found = _simulate(board, f"{board.name}.accelerator", verilog, "bench_demonstration", build,
-                      program.network, {})
+                      program.network, {}, quick)
     return [Shown(**fields) for fields in found]
 
 
@@ -96,7 +95,7 @@ def _check(board: Board) -> None:
 
 
 def _simulate(board: Board, title: str, verilog: str, module: str, build: Path, place: str,
-              job: dict[str, Any]) -> Any:
+              job: dict[str, Any], quick: bool = False) -> Any:
     """Return what a bench of a whole design finds.
 
     Parameters
@@ -105,10 +104,11 @@ def _simulate(board: Board, title: str, verilog: str, module: str, build: Path, 
     module : of the bench's tests.
     place : name of the folder where it works.
     job : what the tests need to know, beside the board.
+    quick : whether it is built rather than run quickly.
     """
     models = [(RTL / "ecp5" / "ehxplll.v").read_text()] if "EHXPLLL" in verilog else []
     defines = {"UNIT": title, "HALF_PERIOD": round(5e5 / board.oscillator_mhz)}
-    model = build_model("\n".join([*models, verilog]), BENCH, defines, build)
+    model = build_model("\n".join([*models, verilog]), BENCH, defines, build, quick=quick)
     folder = build / "boards" / board.name / place
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FOUND).unlink(missing_ok=True)

@@ -12,12 +12,15 @@ from vitrtl.sim.accelerator_compare import compare, golden_values, stored_nodes
 from vitrtl.sim.accelerator_cycles import simulated_spans, usage
 from vitrtl.sim.accelerator_faults import run_faults
 from vitrtl.sim.accelerator_run import Gates, memory_bus
+from vitrtl.sim.board import simulate_demonstration
 from vitrtl.sw.accelerator.compiler import compile_network
 from vitrtl.sw.accelerator.isa import MEMORIES
 from vitrtl.sw.accelerator.predict import predict
 from vitrtl.sw.accelerator.sizing import size_accelerator
 from vitrtl.sw.accelerator.spec import ARRAY, DMA
+from vitrtl.sw.boards.board import load_board
 from vitrtl.sw.cli import main
+from vitrtl.sw.executor import Executor
 from vitrtl.sw.network import save
 from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.models import FloatModel
@@ -193,3 +196,14 @@ def test_bad_input_is_one_line(run, arguments, message):
     status, said = run(*arguments)
     assert status == 2
     assert message in said.splitlines()[-1]
+
+
+def test_a_board_answers_images_over_its_serial_pins(network, images, build):
+    # Ten cycles a bit in place of eighty: the same design, sooner done.
+    board = dataclasses.replace(load_board("ulx3s"), baud=8_000_000)
+    program = compile_network(network, size_accelerator(network))
+    golden = Executor(network).run(images[:2])
+    shown = simulate_demonstration(board, program, images[:2], golden, build, quick=True)
+    assert [one.mismatches for one in shown] == [0, 0]
+    assert [one.logits for one in shown] == golden.tolist() and shown[0].logits != shown[1].logits
+    assert shown[0].cycles == shown[1].cycles > 1000
