@@ -104,15 +104,18 @@ class ResultRequantizer(wiring.Component):
         # A job is held from the cycle after its predecessor's end.
         job = Signal(ResultJob(), reset_less=True)
         held, step, ends = Signal(), Signal(), Signal()
-        phase = Signal(range(self.phases)) if self.phases > 1 else Const(0, 0)
-        last_phase = phase == self.phases - 1
+        # The phase chooses among all data; what depends on it alone has a counter of its own.
+        phase, left = Const(0, 0), Const(0, 0)
+        if self.phases > 1:
+            phase, left = Signal(range(self.phases)), Signal(range(self.phases), init=self.phases - 1)
+        first_phase, last_phase = left == self.phases - 1, left == 0
         adds, final = Signal(reset_less=True), Signal(reset_less=True)
         places, has_place = Signal(range(QUEUE + 1), init=QUEUE), Signal(init=1)
         begins, leaves = Signal(), Signal()
         m.d.comb += [
-            step.eq(self.i.valid & held & (has_place | (phase != 0))
+            step.eq(self.i.valid & held & (has_place | ~first_phase)
                     & (self.residual.valid | ~adds)),
-            begins.eq(step & (phase == 0)),
+            begins.eq(step & first_phase),
             self.i.ready.eq(step & last_phase),
             self.residual.ready.eq(step & last_phase & adds),
             ends.eq(step & last_phase & self.i.payload.last & final),
@@ -123,7 +126,7 @@ class ResultRequantizer(wiring.Component):
                          has_place.eq(leaves | (places != 1))]
         if self.phases > 1:
             with m.If(step):
-                m.d.sync += phase.eq(phase + 1)
+                m.d.sync += [phase.eq(phase + 1), left.eq(left - 1)]
         with m.If(self.job.ready):
             m.d.sync += [held.eq(self.job.valid), job.eq(self.job.payload),
                          adds.eq(self.job.payload.mode == MODES["add"]),
