@@ -19,9 +19,10 @@ from vitrtl.sw.golden.unit import Spec
 __all__ = ["FlatPorts", "PlainPorts", "generate", "module_name", "verilog_text"]
 
 BLOCK_VALUES = 256
-"""First values of a memory that are set in one block, where there are many."""
+"""First values of a memory that are set in one block, where there are very many: Yosys takes the
+square of a block's length to read it."""
 
-LONG_BLOCK = re.compile(r"  initial begin\n(?:    .*;\n){1024,}  end\n")
+LONG_BLOCK = re.compile(r"  initial begin\n(?:    .*;\n){8192,}  end\n")
 
 
 class FlatPorts(Elaboratable):

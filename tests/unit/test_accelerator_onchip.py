@@ -218,7 +218,7 @@ def test_contents_that_do_not_fit_are_refused():
 
 
 def test_contents_are_written_in_short_blocks():
-    dut = OnchipMemory(SIZE, 3, 2048, bytes(range(256)) * 64)
+    dut = OnchipMemory(SIZE, 3, 8192, bytes(range(256)) * 256)
     top = FlatPorts(dut)
     m = Module()
     domain = ClockDomain("sync", local=True)
@@ -227,9 +227,9 @@ def test_contents_are_written_in_short_blocks():
     text = verilog_text(m, "memory", [domain.clk, domain.rst, *(s for s, _ in top.ports.values())],
                         "generic")
     blocks = re.findall(r"  initial begin\n((?:    part0\[.*\n)+)  end\n", text)
-    assert [block.count("\n") for block in blocks] == [256] * 8
+    assert [block.count("\n") for block in blocks] == [256] * 32
     places = re.findall(r"part0\[(\d+)\] = 64'h([0-9a-f]{16});", "".join(blocks))
-    assert [int(place) for place, _ in places] == list(range(2048))
+    assert [int(place) for place, _ in places] == list(range(8192))
     assert [int(word, 16).to_bytes(SIZE, "little") for _, word in places[:32]] == [
         bytes(range(i, i + SIZE)) for i in range(0, 256, SIZE)]
 
