@@ -107,7 +107,8 @@ class ResultRequantizer(wiring.Component):
         # The phase chooses among all data; what depends on it alone has a counter of its own.
         phase, left = Const(0, 0), Const(0, 0)
         if self.phases > 1:
-            phase, left = Signal(range(self.phases)), Signal(range(self.phases), init=self.phases - 1)
+            phase = Signal(range(self.phases))
+            left = Signal(range(self.phases), init=self.phases - 1)
         first_phase, last_phase = left == self.phases - 1, left == 0
         adds, final = Signal(reset_less=True), Signal(reset_less=True)
         places, has_place = Signal(range(QUEUE + 1), init=QUEUE), Signal(init=1)
