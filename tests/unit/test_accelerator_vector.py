@@ -313,7 +313,7 @@ def test_a_bad_instruction_is_told_once_and_nothing_is_written(fields):
 @pytest.mark.parametrize("lanes, changes, message", [
     (1, {"in_width": 12}, "requantizer must take the u16 of softmax_exp2, not s12"),
     (2, {"lanes": 1}, "lanes of softmax_exp2 and its requantizer must be the same, not 2 and 1"),
-    (1, {"out_width": 12}, "results of softmax_exp2 must be 8 bits at most, not 12"),
+    (1, {"out_width": 12}, "results of softmax_exp2 must fit s8, not s12"),
 ])
 def test_an_engine_whose_parts_do_not_fit_is_refused(lanes, changes, message):
     engine = engine_of("softmax_exp2", lanes)
