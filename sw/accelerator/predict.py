@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import gc
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -99,7 +100,7 @@ def predict(program: Program, bus: Bus | None = None) -> Prediction:
     return Prediction(cycles=last + FINISHED, spans=spans)
 
 
-class _Engine:
+class _Engine(ABC):
     """Cycles of the instructions of one engine, so far.
 
     Parameters
@@ -127,8 +128,9 @@ class _Engine:
         self.ends.append(max([end, *self.ends[-1:]]))
         self._collects = start + 1
 
+    @abstractmethod
     def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
-        raise NotImplementedError
+        """Return the first and the last cycle of an instruction, as in `Prediction`."""
 
     def _decoded(self) -> int:
         """Return the first cycle in which the next instruction can start."""
