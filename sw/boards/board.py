@@ -2,16 +2,16 @@
 
 import dataclasses
 import importlib
-import tomllib
 from collections.abc import Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Any
 
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.fact_files import FactFiles
 from vitrtl.sw.files import digest, json_text
 
 __all__ = ["FLOWS", "PORTS", "Board", "Flow", "Pin", "board_names", "load_board", "parse_board"]
+
+FILES = FactFiles("board", "boards")
 
 PORTS = ("clk", "rx", "tx", "led")
 """Pins of every design: oscillator, serial line to and from the board, a light."""
@@ -94,8 +94,7 @@ class Board:
 
 def board_names() -> list[str]:
     """Return the names of all boards."""
-    return sorted(path.name.removesuffix(".toml") for path in _folder().iterdir()
-                  if path.name.endswith(".toml"))
+    return FILES.names
 
 
 def load_board(name: str) -> Board:
@@ -106,18 +105,12 @@ def load_board(name: str) -> Board:
     UserError
         For an unknown name, listing the known ones, and for a file that lacks something.
     """
-    if name not in board_names():
-        raise UserError(f"board must be one of {', '.join(board_names())}, not {name!r}")
-    return parse_board(name, _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return parse_board(name, FILES.text(name))
 
 
 def parse_board(name: str, text: str) -> Board:
     """Build a board from the text of its file."""
-    where = f"constraints/boards/{name}.toml"
-    try:
-        facts = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where} is not TOML: {error}") from None
+    where, facts = FILES.where(name), FILES.facts(name, text)
     platform = _platform(where, facts["platform"]) if "platform" in facts else None
     try:
         pins = {port: _pin(where, port, facts["pins"][port], platform) for port in PORTS}
@@ -140,11 +133,6 @@ def parse_board(name: str, text: str) -> Board:
         raise UserError(f"{where}: flow must be one of {', '.join(FLOWS)}, "
                         f"not {board.flow.name!r}")
     return board
-
-
-def _folder() -> Traversable:
-    """Return the folder of the board files."""
-    return resources.files("vitrtl.constraints") / "boards"
 
 
 def _platform(where: str, name: str) -> Any:

@@ -1,16 +1,16 @@
 """Targets of the cost table: devices and tool flags, read from `constraints/<target>.toml`."""
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Any
 
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.fact_files import FactFiles
 from vitrtl.sw.files import digest, json_text
 
 __all__ = ["PlaceAndRoute", "Register", "Target", "load_target", "parse_target", "target_names"]
+
+FILES = FactFiles("target")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,7 @@ class Target:
 
 def target_names() -> list[str]:
     """Return the names of all targets."""
-    return sorted(path.name.removesuffix(".toml") for path in _folder().iterdir()
-                  if path.name.endswith(".toml"))
+    return FILES.names
 
 
 def load_target(name: str) -> Target:
@@ -98,18 +97,12 @@ def load_target(name: str) -> Target:
     UserError
         For an unknown name, listing the known ones, and for a file that lacks something.
     """
-    if name not in target_names():
-        raise UserError(f"target must be one of {', '.join(target_names())}, not {name!r}")
-    return parse_target(name, _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return parse_target(name, FILES.text(name))
 
 
 def parse_target(name: str, text: str) -> Target:
     """Build a target from the text of its file."""
-    where = f"constraints/{name}.toml"
-    try:
-        facts = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where} is not TOML: {error}") from None
+    where, facts = FILES.where(name), FILES.facts(name, text)
     try:
         resource_table = dict(facts["resources"])
         free = tuple(resource_table.pop("free"))
@@ -128,11 +121,6 @@ def parse_target(name: str, text: str) -> Target:
         if resource not in target.resources:
             raise UserError(f"{where} does not say which cells count as {resource!r}")
     return target
-
-
-def _folder() -> Traversable:
-    """Return the folder of the target files."""
-    return resources.files("vitrtl.constraints")
 
 
 def _place_and_route(facts: dict[str, Any] | None) -> PlaceAndRoute | None:
