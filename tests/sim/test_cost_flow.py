@@ -95,7 +95,7 @@ def test_cheapest_shipped_row_comes_out_again(target, tmp_path) -> None:
 def test_dask_gives_the_rows_that_this_machine_gives(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     build = Build("gelu_lut", unit("gelu_lut").golden.spec())
-    jobs = {engine: [Job(build, work_on("xc7", Path(engine), text), 1, 0, 1)
+    jobs = {engine: [Job(build, "gelu", "lut", work_on("xc7", Path(engine), text), 1, 0, 1, "n")
                      for text in (DESIGN, f"// again\n{DESIGN}")] for engine in (LOCAL, DASK)}
     steps, rows = [], {}
     for engine, of_engine in jobs.items():
