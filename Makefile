@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 include flow.mk
 
-.PHONY: help setup board demo-sim sim accel accel-study coverage verilog cost errors search study gatesim ip test lint clean
+.PHONY: help setup board boards demo-sim sim accel accel-study coverage verilog cost errors search study gatesim ip test lint clean
 
 help:
 	@echo "make sim      quantize the digits ViT, generate every unit, compare gates and integers bit for bit"
@@ -19,6 +19,7 @@ help:
 	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units, in build/verilog-chosen;  DEVICE=ecp5"
 	@echo "make board    BOARD=ulx3s: the digits ViT's accelerator on a board, as a bitstream or a project for Vivado"
 	@echo "              UNIT=softmax_exp2  one unit in its place"
+	@echo "make boards   the bitstreams whose clocks and sizes are in docs/boards.md"
 	@echo "make demo-sim the board with the digits ViT, simulated by its pins: images in, classes out, over the serial line"
 	@echo "make ip       every unit as an IP core with AXI ports, in build/ip, each simulated"
 	@echo "make cost     synthesize, place and route every unit, write the cost table"
@@ -50,6 +51,12 @@ verilog: $(READY)
 
 board: $(if $(UNIT),$(READY),$(NETWORK))
 	@$(VITRTL) build --board $(BOARD) $(if $(UNIT),--unit $(UNIT),--network $(dir $(NETWORK))) --out $(BUILD)/boards
+
+boards: $(NETWORK)
+	@$(VITRTL) build --board ulx3s --network $(dir $(NETWORK)) --out $(BUILD)/boards
+	@$(VITRTL) build --board ulx3s --unit softmax_exp2 --out $(BUILD)/boards
+	@$(VITRTL) build --board orangecrab --unit softmax_exp2 --out $(BUILD)/boards
+	@$(VITRTL) build --board icebreaker --unit gelu_poly4 --out $(BUILD)/boards
 
 demo-sim: $(NETWORK)
 	@$(VITRTL) demo --simulate --board $(BOARD) --network $(dir $(NETWORK)) --images 4 --build $(BUILD)/sim

@@ -88,8 +88,10 @@ class BlockMemory(wiring.Component):
             write.en.eq(self.w_en), write.addr.eq(self.w_addr), write.data.eq(self.w_data)]
         with m.If(self.r_en):
             m.d.sync += read.addr.eq(self.r_addr)
+        word = Signal(self.width, reset_less=True)
+        m.d.comb += self.o_data.eq(word)
         with m.If(self.o_en):
-            m.d.sync += self.o_data.eq(read.data)
+            m.d.sync += word.eq(read.data)
 
     def _dp16kd(self, data: Value, word: list[Signal]) -> Instance:
         """Instance a block of 1024 words of 18 bits: port A writes, port B reads."""

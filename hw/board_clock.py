@@ -11,8 +11,9 @@ __all__ = ["BoardClock"]
 class BoardClock(Elaboratable):
     """Domain `sync` from the pins of an oscillator.
 
-    The domain is in reset from power-up until the clock multiplier has been locked for 16 cycles.
-    It is `domain`, which the module that holds this one adds to its own.
+    `domain`, which the module that holds this one adds to its own, has no reset, since that would
+    be a signal to all of the device. `reset` is one for those who need it, high from power-up until
+    the clock multiplier has been locked for 16 cycles.
 
     Parameters
     ----------
@@ -27,7 +28,8 @@ class BoardClock(Elaboratable):
         self.pins = pins
         self.pll = pll
         self.family = family
-        self.domain = ClockDomain("sync")
+        self.domain = ClockDomain("sync", reset_less=True)
+        self.reset = Signal(init=1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -48,13 +50,9 @@ class BoardClock(Elaboratable):
             m.submodules.buffer = Instance("BUFG", i_I=clock, o_O=buffered)
             clock = buffered
 
-        # The reset's own registers are never reset: they begin as the device is configured.
-        sync = self.domain
-        m.domains.start = start = ClockDomain(reset_less=True, local=True)
-        m.d.comb += [sync.clk.eq(clock), start.clk.eq(clock)]
+        m.d.comb += self.domain.clk.eq(clock)
         ready = Signal()
-        m.submodules += FFSynchronizer(locked, ready, o_domain="start")
+        m.submodules += FFSynchronizer(locked, ready)
         held = Signal(self.RESET_CYCLES, init=(1 << self.RESET_CYCLES) - 1)
-        m.d.start += held.eq(Cat(~ready, held[:-1]))
-        m.d.start += sync.rst.eq(held.any())
+        m.d.sync += [held.eq(Cat(~ready, held[:-1])), self.reset.eq(held.any())]
         return m

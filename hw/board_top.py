@@ -1,6 +1,6 @@
 """The top of a design on a board: clock, serial port, and what speaks bytes behind it."""
 
-from amaranth.hdl import Module, ResetSignal, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 
 from vitrtl.hw.board_clock import BoardClock
@@ -29,7 +29,7 @@ def board_verilog(board: Board, core: wiring.Component) -> str:
     ----------
     board : whose clock, serial rate and device it is for.
     core : what is behind the serial port. `i` takes bytes from the host and `o` gives bytes to
-        it; `restart` is high for a cycle after a broken or a lost byte.
+        it; `restart` is high in the beginning, and for a cycle after a broken or a lost byte.
     """
     pll = board_pll(board)
     clock_mhz = board.oscillator_mhz if pll is None else pll.output_mhz
@@ -42,17 +42,19 @@ def board_verilog(board: Board, core: wiring.Component) -> str:
     rx, tx, led = Signal(name="rx"), Signal(name="tx"), Signal(name="led")
     m.submodules.clock = clock = BoardClock(clk, pll, board.family)
     m.domains += clock.domain
-    m.submodules.receiver = receiver = UartReceiver(divisor)
-    m.submodules.transmitter = transmitter = UartTransmitter(divisor)
+    receiver, transmitter = UartReceiver(divisor), UartTransmitter(divisor)
+    m.submodules.receiver = ResetInserter(clock.reset)(receiver)
+    m.submodules.transmitter = ResetInserter(clock.reset)(transmitter)
     m.submodules.core = core
     m.d.comb += [
         receiver.rx.eq(rx ^ board.pins["rx"].inverted),
         tx.eq(transmitter.tx ^ board.pins["tx"].inverted),
         # Lit once the clock runs and the reset is over.
-        led.eq(~ResetSignal() ^ board.pins["led"].inverted),
+        led.eq(~clock.reset ^ board.pins["led"].inverted),
     ]
-    # All of the core hangs on it.
-    m.d.sync += core.restart.eq(receiver.framing | receiver.overrun)
+    restart = Signal(init=1)
+    m.d.sync += restart.eq(clock.reset | receiver.framing | receiver.overrun)
+    m.d.comb += core.restart.eq(restart)
     wiring.connect(m, receiver.o, core.i)
     wiring.connect(m, core.o, transmitter.i)
     return verilog_text(m, TOP, [*clk, rx, tx, led], board.device)

@@ -17,6 +17,8 @@ from vitrtl.sw.boards.protocol import (
 
 __all__ = ["StreamShell"]
 
+RESET = "rst"
+
 
 class StreamShell(wiring.Component):
     """A component whose streams speak in packets of bytes.
@@ -24,7 +26,7 @@ class StreamShell(wiring.Component):
     Parameters
     ----------
     component : every port is a stream; its inputs and its outputs are numbered in the order of
-        its signature.
+        its signature. One that has a port `rst` besides resets itself by that.
     identity : eight bytes that tell the host what this is.
 
     Members
@@ -43,7 +45,8 @@ class StreamShell(wiring.Component):
             raise ValueError(f"identity must be {IDENTITY_BYTES} bytes, not {len(identity)}")
         self.component = component
         self.identity = identity
-        members = component.signature.members.items()
+        members = [(name, member) for name, member in component.signature.members.items()
+                   if name != RESET]
         self.inputs = [getattr(component, name) for name, member in members if member.flow == In]
         self.outputs = [getattr(component, name) for name, member in members if member.flow == Out]
         if max(len(self.inputs), len(self.outputs)) > MOST_STREAMS:
@@ -56,7 +59,11 @@ class StreamShell(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         inner = Module()
-        inner.submodules.component = self.component
+        if RESET in self.component.signature.members:
+            m.submodules.component = self.component
+            m.d.comb += getattr(self.component, RESET).eq(self.restart)
+        else:
+            inner.submodules.component = self.component
         inner.submodules.queue = queue = SyncFIFOBuffered(width=8, depth=QUEUE_BYTES)
         inner.d.comb += [queue.w_data.eq(self.i.payload), queue.w_en.eq(self.i.valid),
                          self.i.ready.eq(queue.w_rdy)]

@@ -22,7 +22,7 @@ BLOCK_VALUES = 256
 """First values of a memory that are set in one block, where there are very many: Yosys takes the
 square of a block's length to read it."""
 
-LONG_BLOCK = re.compile(r"  initial begin\n(?:    .*;\n){8192,}  end\n")
+LONG_BLOCK = re.compile(r"  initial begin\n(?:    .*;\n){4096,}  end\n")
 
 
 class FlatPorts(Elaboratable):

@@ -230,6 +230,29 @@ def accelerator_costs(sources: Sources) -> str | None:
     return accelerator_tables.cost_table()
 
 
+def bitstreams(sources: Sources, *folders: str) -> str | None:
+    """Designs on boards, `BOARD.DESIGN` each: how fast they are, and how full the device is."""
+    records = {folder: sources.read(f"boards/{folder.replace('.', '/')}/build.json")
+               for folder in folders}
+    if None in records.values():
+        return None
+    return table(
+        ["board", "design", "clock, MHz", "reached, MHz", *BOARD_RESOURCES],
+        [[f"`{name}`" for name in folder.split(".")]
+         + [f"{record['required_mhz']:g}", f"{record['clock_mhz']:.1f}"]
+         + [_share(record["utilization"], cells) for cells in BOARD_RESOURCES.values()]
+         for folder, record in records.items()])
+
+
+def _share(utilization: dict[str, list[int]], cells: tuple[str, ...]) -> str:
+    """Return how much is used of the first of some kinds of cells that the device has."""
+    for name in cells:
+        if name in utilization:
+            used, available = utilization[name]
+            return f"{used:,} ({used / available:.0%})"
+    return "0"
+
+
 def accelerator_registers(sources: Sources) -> str:
     """The register map."""
     return registers.markdown()
@@ -250,6 +273,12 @@ STUDIES = {"choices": choice_table, "networks": network_table, "families": famil
            "omega": normalization_table}
 """Tables of a search by name."""
 
+BOARD_RESOURCES = {
+    "LUT4": ("TRELLIS_COMB", "ICESTORM_LC"), "FF": ("TRELLIS_FF",),
+    "DSP": ("MULT18X18D", "ICESTORM_DSP"), "block RAM": ("DP16KD", "ICESTORM_RAM"),
+}
+"""Columns, and what nextpnr calls them; a logic cell of iCE40 is a LUT4 and an FF."""
+
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
     "simulation": simulation, "coverage": coverage, "proof": proof, "search": search,
@@ -258,7 +287,7 @@ TABLES: dict[str, Callable[..., str | None]] = {
     "published": published, "conclusion": conclusion,
     "accelerator": accelerator, "accelerator_layers": accelerator_layers,
     "accelerator_sweep": accelerator_sweep, "accelerator_costs": accelerator_costs,
-    "accelerator_registers": accelerator_registers,
+    "accelerator_registers": accelerator_registers, "bitstreams": bitstreams,
     "accelerator_instructions": accelerator_instructions, "accelerator_codes": accelerator_codes,
 }
 

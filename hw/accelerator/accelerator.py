@@ -1,6 +1,6 @@
 """The whole accelerator: engines around memories, between an AXI4 and an AXI4-Lite port."""
 
-from amaranth.hdl import Cat, Elaboratable, Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,13 +15,9 @@ from vitrtl.hw.accelerator.ports import Tap
 from vitrtl.hw.accelerator.read_arbiter import ReadArbiter
 from vitrtl.hw.accelerator.vector_engine import VectorEngine
 from vitrtl.sw.accelerator.registers import ADDRESS_BITS
-from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
+from vitrtl.sw.accelerator.spec import DMA, AcceleratorSpec
 
-__all__ = ["Accelerator", "id_bits"]
-
-
-RESET_ORDER = ("memories", "array", "dma", "vectors", "programs")
-"""Parts of the core as they are reset and let go; what begins a run is the last."""
+__all__ = ["Accelerator", "id_bits", "reset_stages"]
 
 
 def id_bits(spec: AcceleratorSpec) -> int:
@@ -29,11 +25,19 @@ def id_bits(spec: AcceleratorSpec) -> int:
     return (spec.engine_count + 1).bit_length()
 
 
+def reset_stages(spec: AcceleratorSpec) -> int:
+    """Return the parts through which a reset goes one after the other."""
+    memories, arbiter, header = 3, 1, 1
+    return memories + arbiter + header + 2 * spec.engine_count
+
+
 class Accelerator(wiring.Component):
     """Runs programs of `vitrtl.sw.accelerator.isa` from memory.
 
-    A reset in mid-run forgets what is outstanding on the bus, which is then the system's to
-    clear; the bit `abort` of CONTROL ends a run without that.
+    It has a reset of its own, `rst`, which goes from part to part through registers, so that it is
+    nowhere a signal to the whole device; the domain needs none. A reset in mid-run forgets what is
+    outstanding on the bus, which is then the system's to clear; the bit `abort` of CONTROL ends a
+    run without that.
 
     Parameters
     ----------
@@ -42,6 +46,7 @@ class Accelerator(wiring.Component):
 
     Members
     -------
+    rst : for a cycle or more: all is as in the beginning after `reset_stages(spec)` cycles more.
     m_axi : memory. Reads bear the number of the engine whose program they fetch, after those one
         for loads and one for the program's header; writes bear zero.
     s_axi : registers.
@@ -55,6 +60,7 @@ class Accelerator(wiring.Component):
         self.spec, self.taps = spec, taps
         engines = spec.engine_count
         super().__init__({
+            "rst": In(1),
             "m_axi": Out(AXI4(spec.bus_bytes, id_bits(spec))),
             "s_axi": In(AXI4Lite(ADDRESS_BITS)),
             "irq": Out(1),
@@ -69,26 +75,30 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.control = control = Control(self.spec)
+        control = Control(self.spec, reset_stages(self.spec))
+        m.submodules.control = ResetInserter(self.rst)(control)
         wiring.connect(m, wiring.flipped(self.s_axi), control.bus)
         m.d.comb += self.irq.eq(control.irq)
 
         # All that works for a run, and forgets it at its end.
         m.submodules.core = core = Module()
-        self._resets = _reset_chain(m, control.reset)
-        for i, (engine, name) in enumerate(zip(self._engines, self._names(), strict=True)):
-            core.submodules[name] = self._forgetful(
-                {DMA: "dma", ARRAY: "array"}.get(i, "vectors"), engine)
-        self._connect_programs(core, control)
+        self._reset, self._stages = control.reset, 0
         self._connect_memories(core)
+        for engine, name in zip(self._engines, self._names(), strict=True):
+            self._add(core, name, engine)
+        self._connect_programs(core, control)
         self._connect_control(core, control)
+        assert self._stages == reset_stages(self.spec)
         if self.taps:
             self._connect_taps(m)
         return m
 
-    def _forgetful(self, part: str, component: wiring.Component) -> Elaboratable:
-        """Return a component that the reset of its part resets."""
-        return ResetInserter(self._resets[part])(component)
+    def _add(self, m: Module, name: str, component: wiring.Component) -> None:
+        """Add a part of the core that is reset, and let go, a cycle after the one before it."""
+        here = Signal(init=1, name=f"reset_{name}")
+        m.d.sync += here.eq(self._reset)
+        m.submodules[name] = ResetInserter(here)(component)
+        self._reset, self._stages = here, self._stages + 1
 
     def _names(self) -> list[str]:
         """Return names of the engines, of which several may have the same unit."""
@@ -98,13 +108,12 @@ class Accelerator(wiring.Component):
         """Give every engine its words, and everyone who reads a place on the bus."""
         spec = self.spec
         self._arbiter = arbiter = ReadArbiter(spec.bus_bytes, id_bits(spec), spec.engine_count + 2)
-        m.submodules.arbiter = self._forgetful("dma", arbiter)
+        self._add(m, "arbiter", arbiter)
         self._header = header = Header(spec)
-        m.submodules.header = self._forgetful("programs", header)
         m.d.comb += header.program.eq(control.program)
         for i, engine in enumerate(self._engines):
             fetch = Fetch(spec.bus_bytes)
-            m.submodules[f"fetch{i}"] = self._forgetful("programs", fetch)
+            self._add(m, f"fetch{i}", fetch)
             m.d.comb += [
                 fetch.start.eq(header.start[i]), fetch.addr.eq(header.addr),
                 fetch.count.eq(header.count),
@@ -115,10 +124,14 @@ class Accelerator(wiring.Component):
             wiring.connect(m, fetch.read, arbiter.clients[i])
         wiring.connect(m, self._dma.read, arbiter.clients[spec.engine_count])
         wiring.connect(m, header.read, arbiter.clients[spec.engine_count + 1])
+        # It begins the run as soon as it is let go: the last.
+        self._add(m, "header", header)
         for port in (arbiter.axi, self._dma.write):
             for name, member in port.signature.members.items():
                 mine, inner = getattr(self.m_axi, name), getattr(port, name)
-                m.d.comb += mine.eq(inner) if member.flow == Out else inner.eq(mine)
+                # From the reset on nothing is asked for, though it comes later to those who ask.
+                outgoing = inner & ~control.reset if name.endswith("valid") else inner
+                m.d.comb += mine.eq(outgoing) if member.flow == Out else inner.eq(mine)
 
     def _connect_memories(self, m: Module) -> None:
         """Give every engine its ports of the memories, the most urgent first."""
@@ -139,7 +152,7 @@ class Accelerator(wiring.Component):
         writes = []
         for name, (bits, banks, words, readers, writers) in memories.items():
             memory = BankedMemory(bits * spec.size, banks, words, len(readers), len(writers))
-            m.submodules[name] = self._forgetful("memories", memory)
+            self._add(m, name, memory)
             for ports, places in ((readers, memory.r), (writers, memory.w)):
                 for port, place in zip(ports, places, strict=True):
                     wiring.connect(m, port, place)
@@ -156,21 +169,23 @@ class Accelerator(wiring.Component):
         for i, engine in enumerate(self._engines):
             m.d.comb += [
                 control.idle[i].eq(engine.control.idle), control.empty[i].eq(engine.control.empty),
-                control.issued[i].eq(engine.control.issued),
                 control.done[i].eq(engine.control.done),
                 control.faults[i].eq(engine.control.fault),
             ]
+            m.d.sync += control.issued[i].eq(engine.control.issued)
+        # What goes between the control and far away parts passes a register.
+        beat, stop = Signal(), Signal()
+        m.d.sync += [beat.eq(self._array.beat), stop.eq(control.stop)]
         # Words that come or go and beats in the array all tell that the run goes on.
         moves = Signal()
-        m.d.sync += moves.eq(Cat(
-            axi.rvalid & axi.rready, axi.wvalid & axi.wready, axi.bvalid, self._array.beat,
-            *(engine.control.issued | engine.control.done for engine in self._engines)).any())
+        m.d.sync += moves.eq(Cat(axi.rvalid & axi.rready, axi.wvalid & axi.wready, axi.bvalid,
+                                 beat, control.issued, control.done).any())
         m.d.comb += [
             control.header_fault.eq(header.fault), control.header_culprit.eq(header.culprit),
             control.read_error.eq(arbiter.error), control.read_id.eq(arbiter.error_id),
             control.quiet.eq(arbiter.quiet & self._dma.quiet),
-            arbiter.stop.eq(control.stop), self._dma.stop.eq(control.stop),
-            control.beat.eq(self._array.beat), control.progress.eq(moves | self._writes),
+            arbiter.stop.eq(stop), self._dma.stop.eq(stop),
+            control.beat.eq(beat), control.progress.eq(moves | self._writes),
         ]
 
     def _connect_taps(self, m: Module) -> None:
@@ -181,16 +196,3 @@ class Accelerator(wiring.Component):
             m.d.comb += [self.event_issued[i].eq(engine.control.issued),
                          self.event_done[i].eq(engine.control.done)]
         m.d.comb += self.event_beat.eq(self._array.beat)
-
-
-def _reset_chain(m: Module, reset: Signal) -> dict[str, Signal]:
-    """Return a reset for each part of the core, a cycle after one another: none is of all.
-
-    `vitrtl.hw.accelerator.control` lets more cycles pass between two runs than there are parts.
-    """
-    chain: dict[str, Signal] = {}
-    for part in RESET_ORDER:
-        chain[part] = here = Signal(init=1, name=f"reset_{part}")
-        m.d.sync += here.eq(reset)
-        reset = here
-    return chain

@@ -71,17 +71,16 @@ class BankedMemory(wiring.Component):
         grants = self._arbitrate(m, self.w)
         for store, granted in zip(stores, grants, strict=True):
             chosen = [late.reg(grant, reset_less=False) for grant in granted]
-            m.d.sync += [
-                store.w_en.eq(Cat(chosen).any()),
-                store.w_addr.eq(_choose(chosen, [addr for addr, _ in words])),
-                store.w_data.eq(_choose(chosen, [data for _, data in words])),
+            m.d.sync += store.w_en.eq(Cat(chosen).any())
+            m.d.comb += [
+                store.w_addr.eq(late.reg(_choose(chosen, [addr for addr, _ in words]))),
+                store.w_data.eq(late.reg(_choose(chosen, [data for _, data in words]))),
             ]
         grants = self._arbitrate(m, self.r)
         for store, granted in zip(stores, grants, strict=True):
-            m.d.sync += [
-                store.r_en.eq(Cat(granted).any()),
-                store.r_addr.eq(_choose(granted, [self._word(port) for port in self.r])),
-            ]
+            m.d.sync += store.r_en.eq(Cat(granted).any())
+            m.d.comb += store.r_addr.eq(
+                late.reg(_choose(granted, [self._word(port) for port in self.r])))
 
         # A block's own register answers; the choice of the bank goes into one more.
         pipe = Pipeline(m, Const(1))
@@ -89,10 +88,12 @@ class BankedMemory(wiring.Component):
             valid = pipe.reg(port.en & port.ready, self.LATENCY - 1, reset_less=False)
             bank = pipe.reg(self._bank(port), self.LATENCY - 1)
             m.d.sync += port.valid.eq(valid)
+            data = Signal(self.width, reset_less=True)
+            m.d.comb += port.data.eq(data)
             with m.Switch(bank):
                 for index, store in enumerate(stores):
                     with m.Case(index):
-                        m.d.sync += port.data.eq(store.o_data)
+                        m.d.sync += data.eq(store.o_data)
         return m
 
     def _arbitrate(self, m: Module, ports: Sequence[wiring.PureInterface]) -> list[list[Signal]]:

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.accelerator.loops import LoopWord
@@ -50,7 +50,7 @@ class Serializer(wiring.Component):
         m = Module()
         lanes, width = self.spec.lanes, self.element_width
         lane_bits = (lanes - 1).bit_length()
-        tails = m.submodules.tails = SyncFIFO(width=len(self.tail.payload), depth=self.jobs)
+        tails = m.submodules.tails = SyncFIFOBuffered(width=len(self.tail.payload), depth=self.jobs)
         m.d.comb += [tails.w_en.eq(self.tail.valid), tails.w_data.eq(self.tail.payload),
                      self.tail.ready.eq(tails.w_rdy)]
 

@@ -57,7 +57,7 @@ class BurstSplitter(wiring.Component):
         m = Module()
         byte_bits = (self.bus_bytes - 1).bit_length()
         place = Signal(ADDRESS_BITS - byte_bits, reset_less=True)
-        left = Signal.like(self.i.payload.beats)
+        left = Signal.like(self.i.payload.beats, reset_less=True)
 
         # Beats to the next multiple, and whether there are so many.
         near = Signal(range(self.longest + 1))

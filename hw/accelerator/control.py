@@ -16,11 +16,10 @@ __all__ = ["Control"]
 
 REST_CYCLES = 4
 """Cycles in which nothing may be left to do before a run is over, so that what engines tell may be
-a cycle or two old."""
+a cycle or two old; nor is the bus looked at sooner after it was told to stop."""
 
-RESET_CYCLES = 8
-"""Cycles of reset between two runs, more than any word is on its way to or from a memory, and than
-the reset takes to the last part of the core."""
+WORD_CYCLES = 8
+"""More cycles than any word is on its way to or from a memory."""
 
 IN_FLIGHT_BITS = 6
 """Of the number of instructions that an engine works on at the same time."""
@@ -37,6 +36,7 @@ class Control(wiring.Component):
     Parameters
     ----------
     spec : of the accelerator.
+    reset_stages : cycles that `reset` takes to the last part of the core.
 
     Members
     -------
@@ -48,7 +48,8 @@ class Control(wiring.Component):
     program, image, output : byte addresses, the same throughout a run.
     header_fault, header_culprit : of the program's first words, and whose.
     ended : each engine's program has been taken.
-    idle, empty, issued, done : see `EngineControl`, one bit for each engine.
+    idle, empty, done : see `EngineControl`, one bit for each engine.
+    issued : the same, a cycle late.
     faults : of each engine.
     counts : instructions that each engine has ended.
     read_error, read_id : a read came back with an error, and whose it was.
@@ -56,8 +57,9 @@ class Control(wiring.Component):
     beat : the array takes activations.
     """
 
-    def __init__(self, spec: AcceleratorSpec) -> None:
+    def __init__(self, spec: AcceleratorSpec, reset_stages: int) -> None:
         self.spec = spec
+        self.reset_cycles = reset_stages + WORD_CYCLES
         engines = spec.engine_count
         fault = range(len(FAULTS))
         super().__init__({
@@ -93,7 +95,7 @@ class Control(wiring.Component):
         stuck = self._count(m, bank, begin, running)
 
         fault, culprit = Signal(range(len(FAULTS))), Signal(range(CONTROL_ENGINE + 1))
-        left = Signal(range(max(REST_CYCLES, RESET_CYCLES)), init=REST_CYCLES - 1)
+        left = Signal(range(max(REST_CYCLES, self.reset_cycles)), init=REST_CYCLES - 1)
         with m.FSM():
             with m.State("idle"):
                 with m.If(begin):
@@ -114,12 +116,14 @@ class Control(wiring.Component):
                 at_rest = (self.ended & self.idle & self.empty).all()
                 m.d.sync += left.eq(Mux(at_rest, left - 1, REST_CYCLES - 1))
                 with m.If((at_rest & (left == 0)) | (fault != FAULTS["none"])):
+                    m.d.sync += left.eq(REST_CYCLES - 1)
                     m.next = "drain"
             with m.State("drain"):
                 m.d.comb += self.stop.eq(1)
-                m.d.sync += left.eq(RESET_CYCLES - 1)
-                with m.If(self.quiet):
-                    m.d.sync += self.reset.eq(1)
+                with m.If(left != 0):
+                    m.d.sync += left.eq(left - 1)
+                with m.Elif(self.quiet):
+                    m.d.sync += [self.reset.eq(1), left.eq(self.reset_cycles - 1)]
                     m.next = "reset"
             with m.State("reset"):
                 m.d.comb += self.stop.eq(1)
@@ -165,6 +169,9 @@ class Control(wiring.Component):
         in_flight = [Signal(IN_FLIGHT_BITS, name=f"in_flight{engine}")
                      for engine in range(engines)]
         stuck = Signal()
+        # `issued` comes a cycle late; this too, so that all cycles of an instruction are counted.
+        ended = Signal(engines)
+        m.d.sync += ended.eq(self.done)
         with m.If(begin):
             m.d.sync += [value.eq(0)
                          for value in (cycles, beats, still, self.counts, *busy, *in_flight)]
@@ -175,7 +182,7 @@ class Control(wiring.Component):
                 count, flying = self.counts[engine], in_flight[engine]
                 m.d.sync += [
                     count.eq(count + self.done[engine]),
-                    flying.eq(flying + self.issued[engine] - self.done[engine]),
+                    flying.eq(flying + self.issued[engine] - ended[engine]),
                     busy[engine].eq(busy[engine] + flying.any()),
                 ]
         m.d.sync += [

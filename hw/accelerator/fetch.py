@@ -63,7 +63,7 @@ class Fetch(wiring.Component):
         m.submodules.ready_words = output = SkidBuffer(unsigned(WORD_BITS))
         wiring.connect(m, output.o, wiring.flipped(self.words))
         started, more = Signal(), Signal()
-        left = Signal(LONGEST_STREAM_BITS)
+        left = Signal(LONGEST_STREAM_BITS, reset_less=True)
         with m.If(self.start):
             m.d.sync += [started.eq(1), left.eq(self.count), more.eq(self.count != 0)]
         m.d.comb += [

@@ -59,18 +59,19 @@ class Issue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = words_of(self.engine)
-        held = Signal(count * WORD_BITS)
+        held = Signal(count * WORD_BITS, reset_less=True)
         view = data.View(self.layout, held[:self.layout.size])
         m.d.comb += self.o.payload.eq(view)
 
-        # Whether each wait is over is a register, so that the counts need not be compared and
-        # acted on in one cycle. What is over stays over.
-        counts = Array([*self.counts, *[0] * (16 - len(self.counts))])
-        over = Signal(WAITS)
-        fresh = Signal()
-        for i in range(WAITS):
-            reached = counts[view[f"wait{i}_engine"]] >= view[f"wait{i}_count"]
-            m.d.sync += over[i].eq(reached & fresh)
+        # Whether the waits are over is a register, so that the counts, which come from afar, need
+        # not be compared and acted on in one cycle. What is over stays over.
+        mine = Signal.like(self.counts, reset_less=True)
+        m.d.sync += mine.eq(self.counts)
+        counts = Array([*mine, *[0] * (16 - len(mine))])
+        over, fresh = Signal(), Signal()
+        reached = Cat(counts[view[f"wait{i}_engine"]] >= view[f"wait{i}_count"]
+                      for i in range(WAITS))
+        m.d.sync += over.eq(reached.all() & fresh)
 
         index = Signal(range(count))
         left = Signal(16)
@@ -118,7 +119,7 @@ class Issue(wiring.Component):
                     m.next = "bad"
             with m.State("wait"):
                 m.d.sync += fresh.eq(1)
-                m.d.comb += [self.o.valid.eq(over.all()), self.waiting.eq(~over.all())]
+                m.d.comb += [self.o.valid.eq(over), self.waiting.eq(~over)]
                 with m.If(self.o.valid & self.o.ready):
                     m.d.sync += [fresh.eq(0), over.eq(0)]
                     m.next = "collect"

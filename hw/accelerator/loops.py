@@ -139,7 +139,7 @@ class WordReader(wiring.Component):
     width : bits of a word.
     words : of the memory.
     queue : words that are on their way or wait to be taken; one word per cycle needs
-        as many as the memory's cycles from address to word, and two more.
+        as many as the memory's cycles from address to word, and three more.
 
     Members
     -------
@@ -174,17 +174,17 @@ class WordReader(wiring.Component):
         # Whether the memory is ready depends on everyone who reads; it must not get further.
         m.submodules.ahead = ahead = SkidBuffer(LoopAddress(self.words))
         wiring.connect(m, wiring.flipped(self.job), addresses.job)
-        wiring.connect(m, addresses.o, ahead.i)
 
         sent, taken = Signal(), Signal()
         places = Signal(range(self.queue + 1), init=self.queue)
         has_place = Signal(init=1)
-        address = ahead.o.payload
+        address = addresses.o.payload
         m.d.comb += [
-            self.port.en.eq(ahead.o.valid & has_place),
-            self.port.addr.eq(address.addr),
-            ahead.o.ready.eq(self.port.ready & has_place),
-            sent.eq(self.port.en & self.port.ready),
+            ahead.i.valid.eq(addresses.o.valid & has_place), ahead.i.payload.eq(address),
+            addresses.o.ready.eq(ahead.i.ready & has_place),
+            sent.eq(ahead.i.valid & ahead.i.ready),
+            self.port.en.eq(ahead.o.valid), self.port.addr.eq(ahead.o.payload.addr),
+            ahead.o.ready.eq(self.port.ready),
             taken.eq(self.o.valid & self.o.ready),
         ]
         with m.If(sent != taken):

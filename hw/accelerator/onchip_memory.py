@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
-from amaranth.hdl import Array, Cat, Const, Module, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In
@@ -11,14 +11,15 @@ from amaranth.lib.wiring import In
 from vitrtl.hw.accelerator.axi import AXI4
 from vitrtl.hw.accelerator.ports import ReadPort, WritePort
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
+from vitrtl.hw.pipeline import Pipeline
 
 __all__ = ["OnchipMemory"]
 
 LEAST_WORDS = 512
 """Words of the smallest part: fewer do not take fewer blocks of memory."""
 
-QUEUED_BEATS = 8
-"""Beats on their way to the bus, more than a read takes cycles."""
+MOST_WORDS = 4096
+"""Words of the largest part: so few blocks of memory can lie beside one another on any device."""
 
 OKAY, SLVERR = 0, 2
 
@@ -46,10 +47,12 @@ class Beat(data.StructLayout):
 class OnchipMemory(wiring.Component):
     """Block memory behind AXI4, and behind a pair of ports for a host.
 
-    The words are in parts of powers of two, the largest first, each in blocks of its own: so no
-    more blocks are taken than the words need, and few are behind one another. Bursts are of type
-    INCR and of whole beats, whatever they say, and are answered in order. What is beyond the last
-    word is answered with SLVERR. The ports get the cycles that the bus does not use.
+    The words are in parts of powers of two, each in blocks of its own, so that no more blocks are
+    taken than the words need. The parts are a chain: an access passes from one to the next, a cycle
+    each, and the word that it finds comes out at the end. No signal goes to more than one part,
+    wherever on the device their blocks are. Bursts are of type INCR and of whole beats, whatever
+    they say, and are answered in order. What is beyond the last word is answered with SLVERR. The
+    ports get the cycles that the bus does not use.
 
     Parameters
     ----------
@@ -65,7 +68,7 @@ class OnchipMemory(wiring.Component):
 
     Latency
     -------
-    `LATENCY` cycles from an address that is taken at `r` to its word; three more from a burst
+    `latency` cycles from an address that is taken at `r` to its word; three more from a burst
     that is taken to its first beat.
 
     Throughput
@@ -73,8 +76,6 @@ class OnchipMemory(wiring.Component):
     A beat per cycle each way, sustained from burst to burst of reads; two cycles more a burst of
     writes.
     """
-
-    LATENCY = 3
 
     def __init__(self, bus_bytes: int, id_bits: int, words: int, contents: bytes = b"") -> None:
         if len(contents) > words * bus_bytes:
@@ -91,12 +92,17 @@ class OnchipMemory(wiring.Component):
 
     @property
     def parts(self) -> list[Part]:
-        """Where the words are."""
+        """Where the words are, in the order in which accesses pass."""
         parts, start = [], 0
         while left := self.words - start:
-            parts.append(Part(start, 1 << (left.bit_length() - 1)))
+            parts.append(Part(start, min(MOST_WORDS, 1 << (left.bit_length() - 1))))
             start += parts[-1].words
         return parts
+
+    @property
+    def latency(self) -> int:
+        """Cycles of a read: one for each part, and one each for address, block and word."""
+        return len(self.parts) + 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -137,56 +143,66 @@ class OnchipMemory(wiring.Component):
             bursts.i.payload.id.eq(axi.arid),
         ]
 
-        # A beat is read only when the queue has room for it.
-        m.submodules.queue = queue = SyncFIFO(width=beat.size, depth=QUEUED_BEATS)
-        owed = Signal(range(QUEUED_BEATS + 1))
+        # A beat is read only when the queue has room for it, which is for all that a read takes
+        # cycles to the bus.
+        depth = self.latency + 4
+        m.submodules.queue = queue = SyncFIFO(width=beat.size, depth=depth)
+        places, has_place = Signal(range(depth + 1), init=depth), Signal(init=1)
         step, taken, ends = Signal(), Signal(), Signal()
         m.d.comb += [
-            step.eq(active & (owed != QUEUED_BEATS)),
+            step.eq(active & has_place),
             ends.eq(step & (left == 0)),
             taken.eq(axi.rvalid & axi.rready),
             bursts.o.ready.eq(~active | ends),
         ]
-        m.d.sync += owed.eq(owed + step - taken)
+        with m.If(step != taken):
+            m.d.sync += [places.eq(places + Mux(taken, 1, -1)),
+                         has_place.eq(taken | (places != 1))]
         with m.If(bursts.o.ready):
             m.d.sync += [active.eq(bursts.o.valid), place.eq(burst.addr[byte_bits:]),
                          left.eq(burst.length), ident.eq(burst.id)]
         with m.Elif(step):
             m.d.sync += [place.eq(place + 1), left.eq(left - 1)]
 
-        # Cycle 1: the address. 2: the blocks. 3: the word of the part that holds it.
         m.d.comb += self.r.ready.eq(~step)
-        addr = Signal(len(place), reset_less=True)
-        word = Signal(8 * self.bus_bytes, reset_less=True)
-        for_bus, for_host = Signal(self.LATENCY), Signal(self.LATENCY)
-        tags = [Signal(self.id_bits + 1, reset_less=True, name=f"tag{i}")
-                for i in range(self.LATENCY)]
-        held = Signal(len(self.parts), reset_less=True)
-        missed = Signal(reset_less=True)
-        m.d.sync += [
-            addr.eq(Cat(self.r.addr, Const(0, len(place) - len(self.r.addr)))),
-            for_bus.eq(Cat(step, for_bus)), for_host.eq(Cat(self.r.en & ~step, for_host)),
-            tags[0].eq(Cat(ident, left == 0)),
-            *(after.eq(before) for before, after in zip(tags, tags[1:], strict=False)),
-            held.eq(Cat(part.holds(addr) for part in self.parts)),
-            missed.eq(held == 0),
-            word.eq(_either(*(port.data & chosen.replicate(len(word))
-                              for port, chosen in zip(ports, held, strict=True)))),
-        ]
+        addr, beyond = self._addr(), Signal(reset_less=True)
+        m.d.sync += [addr.eq(self.r.addr), beyond.eq(place >= self.words)]
         with m.If(step):
             m.d.sync += addr.eq(place)
-        for port in ports:
-            m.d.comb += [port.en.eq(1), port.addr.eq(addr)]
-        m.d.comb += [self.r.valid.eq(for_host[-1]), self.r.data.eq(word)]
+        word = self._look_up(m, ports, addr)
+
+        # Who asked, while the word is on its way.
+        pipe = Pipeline(m, Const(1))
+        for_bus = pipe.reg(step, self.latency, reset_less=False)
+        for_host = pipe.reg(self.r.en & ~step, self.latency, reset_less=False)
+        tag = pipe.reg(Cat(ident, left == 0), self.latency)
+        error = pipe.reg(beyond, self.latency - 1)
+        m.d.comb += [self.r.valid.eq(for_host), self.r.data.eq(word)]
 
         into, out = data.View(beat, queue.w_data), data.View(beat, queue.r_data)
         m.d.comb += [
-            queue.w_en.eq(for_bus[-1]),
-            into.data.eq(word), Cat(into.id, into.last).eq(tags[-1]), into.error.eq(missed),
+            queue.w_en.eq(for_bus),
+            into.data.eq(word), Cat(into.id, into.last).eq(tag), into.error.eq(error),
             axi.rvalid.eq(queue.r_rdy), queue.r_en.eq(axi.rready),
             axi.rdata.eq(out.data), axi.rid.eq(out.id), axi.rlast.eq(out.last),
             axi.rresp.eq(Array([OKAY, SLVERR])[out.error]),
         ]
+
+    def _look_up(self, m: Module, ports: list[memory.ReadPort], addr: Value) -> Value:
+        """Return the word at an address, `latency` - 1 cycles later."""
+        pipe = Pipeline(m, Const(1))
+        word: Value = Const(0, 8 * self.bus_bytes)
+        for part, port in zip(self.parts, ports, strict=True):
+            m.d.comb += [port.en.eq(1), port.addr.eq(addr)]
+            here = pipe.reg(part.holds(addr))
+            # The block's word, and what the parts before it have found, are both of this cycle.
+            word = pipe.reg(word | (port.data & here.replicate(len(word))))
+            addr = pipe.reg(addr)
+        return word
+
+    def _addr(self) -> Signal:
+        """Return a register for a word's address."""
+        return Signal(range(self.words), reset_less=True)
 
     def _write(self, m: Module, ports: list[memory.WritePort]) -> None:
         """Take beats of bursts, and words of the host where the bus leaves a cycle."""
@@ -213,19 +229,18 @@ class OnchipMemory(wiring.Component):
                     m.next = "ADDRESS"
 
         m.d.comb += self.w.ready.eq(~step)
-        addr = Signal(len(place), reset_less=True)
+        addr = self._addr()
         word = Signal(8 * self.bus_bytes, reset_less=True)
         enables = Signal(self.bus_bytes)
         m.d.sync += [addr.eq(self.w.addr), word.eq(self.w.data),
                      enables.eq(self.w.en.replicate(self.bus_bytes))]
         with m.If(step):
-            m.d.sync += [addr.eq(place), word.eq(axi.wdata), enables.eq(axi.wstrb)]
+            m.d.sync += [addr.eq(place), word.eq(axi.wdata), enables.eq(
+                axi.wstrb & (place < self.words).replicate(self.bus_bytes))]
+        pipe = Pipeline(m, Const(1))
         for part, port in zip(self.parts, ports, strict=True):
             here = part.holds(addr)
             m.d.comb += [port.addr.eq(addr), port.data.eq(word),
                          port.en.eq(enables & here.replicate(self.bus_bytes))]
-
-
-def _either(first: Value, *others: Value) -> Value:
-    """Return the bits that any of the values has."""
-    return first if not others else first | _either(*others)
+            addr, word = pipe.reg(addr), pipe.reg(word)
+            enables = pipe.reg(enables, reset_less=False)

@@ -34,15 +34,16 @@ class SkidBuffer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         full = Signal()
-        spare = Signal(self.shape, reset_less=True)
-        m.d.comb += self.i.ready.eq(~full)
+        # Payloads are not reset: on a device that would be a signal to all of them.
+        held, spare = (Signal(self.shape, reset_less=True, name=name) for name in ("held", "spare"))
+        m.d.comb += [self.i.ready.eq(~full), self.o.payload.eq(held)]
 
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [self.o.valid.eq(full | self.i.valid), full.eq(0)]
             with m.If(full):
-                m.d.sync += self.o.payload.eq(spare)
+                m.d.sync += held.eq(spare)
             with m.Else():
-                m.d.sync += self.o.payload.eq(self.i.payload)
+                m.d.sync += held.eq(self.i.payload)
         with m.Elif(self.i.valid):
             m.d.sync += full.eq(1)
         with m.If(~full):

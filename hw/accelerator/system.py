@@ -1,6 +1,6 @@
 """The accelerator with its memory on the same device, driven by a host's commands."""
 
-from amaranth.hdl import ClockDomain, Module, Signal
+from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from vitrtl.sw.accelerator.host_protocol import memory_map
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.boards.accelerator_client import accelerator_identity
 
-__all__ = ["System", "serial_system", "system_verilog"]
+__all__ = ["System", "memory_latency", "serial_system", "system_verilog"]
 
 
 class System(wiring.Component):
@@ -25,6 +25,7 @@ class System(wiring.Component):
 
     Members
     -------
+    rst : as the accelerator's, which it reaches a cycle later.
     command, data, answer : see `vitrtl.sw.accelerator.host_protocol`.
     """
 
@@ -32,6 +33,7 @@ class System(wiring.Component):
         self.program = program
         width = 8 * program.spec.bus_bytes
         super().__init__({
+            "rst": In(1),
             "command": In(stream.Signature(CommandLayout())),
             "data": In(stream.Signature(width)),
             "answer": Out(stream.Signature(width)),
@@ -41,9 +43,16 @@ class System(wiring.Component):
         m = Module()
         program, spec = self.program, self.program.spec
         m.submodules.accelerator = accelerator = Accelerator(spec)
-        m.submodules.memory = memory = OnchipMemory(
-            spec.bus_bytes, id_bits(spec), memory_map(program).words, program.memory)
-        m.submodules.bridge = bridge = HostBridge(spec.bus_bytes, memory.words)
+        memory = _memory(program)
+        bridge = HostBridge(spec.bus_bytes, memory.words)
+        # One after the other, as inside the accelerator.
+        m.d.sync += accelerator.rst.eq(self.rst)
+        reset = accelerator.rst
+        for name, part in (("bridge", bridge), ("memory", memory)):
+            here = Signal(init=1, name=f"reset_{name}")
+            m.d.sync += here.eq(reset)
+            m.submodules[name] = ResetInserter(here)(part)
+            reset = here
         wiring.connect(m, accelerator.m_axi, memory.axi)
         wiring.connect(m, bridge.registers, accelerator.s_axi)
         wiring.connect(m, bridge.r, memory.r)
@@ -54,8 +63,19 @@ class System(wiring.Component):
         return m
 
 
+def memory_latency(program: Program) -> int:
+    """Return the cycles from an address that the memory takes to its word, see `OnchipMemory`."""
+    return _memory(program).latency
+
+
+def _memory(program: Program) -> OnchipMemory:
+    """Return the memory with the program at its beginning."""
+    spec = program.spec
+    return OnchipMemory(spec.bus_bytes, id_bits(spec), memory_map(program).words, program.memory)
+
+
 def system_verilog(program: Program, name: str, device: str) -> str:
-    """Return the Verilog with the three streams, clock and reset as ports.
+    """Return the Verilog with clock, reset and the three streams as ports.
 
     Parameters
     ----------
@@ -65,12 +85,12 @@ def system_verilog(program: Program, name: str, device: str) -> str:
     """
     top = FlatPorts(System(program))
     m = Module()
-    clk, rst = Signal(name="clk"), Signal(name="rst")
-    domain = ClockDomain("sync", local=True)
+    clk = Signal(name="clk")
+    domain = ClockDomain("sync", reset_less=True, local=True)
     m.domains += domain
-    m.d.comb += [domain.clk.eq(clk), domain.rst.eq(rst)]
+    m.d.comb += domain.clk.eq(clk)
     m.submodules.core = top
-    return verilog_text(m, name, [clk, rst, *(signal for signal, _ in top.ports.values())], device)
+    return verilog_text(m, name, [clk, *(signal for signal, _ in top.ports.values())], device)
 
 
 def serial_system(program: Program) -> StreamShell:

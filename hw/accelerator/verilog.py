@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from amaranth.hdl import ClockDomain, Module, Signal
 
-from vitrtl.hw.accelerator.accelerator import Accelerator
+from vitrtl.hw.accelerator.accelerator import Accelerator, reset_stages
 from vitrtl.hw.verilog import FlatPorts, verilog_text
 from vitrtl.sw.accelerator.registers import REGISTERS
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
@@ -25,12 +25,12 @@ def generate_accelerator(spec: AcceleratorSpec, device: str = "generic", taps: b
     """
     top = FlatPorts(Accelerator(spec, taps))
     m = Module()
-    clk, rst = Signal(name="clk"), Signal(name="rst")
-    domain = ClockDomain("sync", local=True)
+    clk = Signal(name="clk")
+    domain = ClockDomain("sync", reset_less=True, local=True)
     m.domains += domain
-    m.d.comb += [domain.clk.eq(clk), domain.rst.eq(rst)]
+    m.d.comb += domain.clk.eq(clk)
     m.submodules.core = top
-    ports = [clk, rst, *(signal for signal, _ in top.ports.values())]
+    ports = [clk, *(signal for signal, _ in top.ports.values())]
     body = verilog_text(m, MODULE, ports, device)
     lines = _header(spec, device, top)
     return "".join(f"// {line}".rstrip() + "\n" for line in lines) + "\n" + body
@@ -54,8 +54,9 @@ def _header(spec: AcceleratorSpec, device: str, top: FlatPorts) -> Iterator[str]
                 "multiple of 4096 bytes; writes bear the identifier 0, reads that of who asks.",
                 "s_axi is an AXI4-Lite subordinate. irq is high from the end of a run until it is",
                 "cleared or the next one starts. All is synchronous to the rising edge of clk; rst",
-                "is synchronous, active high, and forgets what is outstanding on m_axi.",
-                "", "Ports", "  clk  input  1", "  rst  input  1")
+                "is synchronous, active high, and forgets what is outstanding on m_axi; after one",
+                f"cycle of it or more, all is as in the beginning {reset_stages(spec)} cycles on.",
+                "", "Ports", "  clk  input  1")
     for port, (signal, into) in top.ports.items():
         yield f"  {port}  {'input' if into else 'output'}  {len(signal)}"
     yield from ("", "Registers of s_axi, all of 32 bits")

@@ -138,10 +138,13 @@ def build_bitstream(board: Board, verilog: str, folder: Path, seed: int, tools: 
                   folder / "pack.out")
         for name in ("netlist.json", "stat.json", f"top.{placed}", "report.json", path.name):
             (at / name).replace(folder / name)
+    found = _read(board, folder, path, cached=False)
     write_if_changed(made, json_text({
         "key": key, "board": board.name, "part": board.part, "verilog": digest(verilog),
-        "seed": seed, "tools": versions, "clock_mhz": board.clock_mhz}))
-    return _read(board, folder, path, cached=False)
+        "seed": seed, "tools": versions, "required_mhz": found.required_mhz,
+        "clock_mhz": found.clock_mhz,
+        "utilization": {name: use for name, use in found.utilization.items() if use[0]}}))
+    return found
 
 
 def _read(board: Board, folder: Path, path: Path, cached: bool) -> Bitstream:

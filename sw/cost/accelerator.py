@@ -30,8 +30,7 @@ def accelerator_job(network: IntegerNetwork, target: Target, cache: Path) -> Job
     target : where to measure it.
     cache : folder of all measurements.
     """
-    from vitrtl.hw.accelerator.onchip_memory import OnchipMemory
-    from vitrtl.hw.accelerator.system import system_verilog
+    from vitrtl.hw.accelerator.system import memory_latency, system_verilog
 
     spec = size_accelerator(network)
     program = compile_network(network, spec)
@@ -40,6 +39,6 @@ def accelerator_job(network: IntegerNetwork, target: Target, cache: Path) -> Job
             target, place_and_route=dataclasses.replace(pnr, seeds=pnr.seeds[:1]))
     work = Work(top=ACCELERATOR, verilog=system_verilog(program, ACCELERATOR, target.device),
                 target=target, cache=cache)
-    cycles = predict(program, Bus(latency=OnchipMemory.LATENCY)).cycles
+    cycles = predict(program, Bus(latency=memory_latency(program))).cycles
     return Job(Build(ACCELERATOR, spec), ACCELERATOR, network.name, work, cycles, 0, cycles,
                str(cycles))

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
@@ -441,11 +441,7 @@ class System:
         self.writes = AxiMemory(self.top.m_axi, spec.bus_bytes, **memory)
         self.writes.data = self.memory.data
         self.now, self.todo, self.answer = 0.0, [], None
-        m = Module()
-        m.submodules.top = self.top
-        self.reset = Signal()
-        m = ResetInserter(self.reset)(m)
-        self.simulator = Simulator(m)
+        self.simulator = Simulator(self.top)
         self.simulator.add_clock(PERIOD)
         for bench in (self.memory.reader, self.writes.writer, self.drive):
             self.simulator.add_testbench(bench, background=True)
@@ -459,9 +455,9 @@ class System:
                 continue
             kind, *what = self.todo.pop()
             if kind == "reset":
-                ctx.set(self.reset, 1)
+                ctx.set(self.top.rst, 1)
                 await ctx.tick()
-                ctx.set(self.reset, 0)
+                ctx.set(self.top.rst, 0)
                 self.answer = 0, 0
             elif kind == "read":
                 ctx.set(bus.araddr, what[0])

@@ -9,6 +9,7 @@ from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
+from vitrtl.hw.accelerator import onchip_memory
 from vitrtl.hw.accelerator.host_bridge import HostBridge
 from vitrtl.hw.accelerator.onchip_memory import OnchipMemory
 from vitrtl.hw.accelerator.register_file import RegisterFile
@@ -140,7 +141,7 @@ def test_a_beat_every_cycle_from_burst_to_burst():
         cycles = [beat[0] for beat in beats]
         assert cycles == list(range(cycles[0], cycles[0] + 320))
         # The burst is taken in the first cycle.
-        assert cycles[0] - 1 == OnchipMemory.LATENCY + 3
+        assert cycles[0] - 1 == dut.latency + 3
 
     simulate(dut, ask, take)
 
@@ -204,7 +205,7 @@ def test_the_host_gets_the_cycles_that_the_bus_leaves():
             ctx.set(dut.r.addr, word)
             await ctx.tick().until(dut.r.ready)
             ctx.set(dut.r.en, 0)
-            for _ in range(OnchipMemory.LATENCY - 1):
+            for _ in range(dut.latency - 1):
                 assert not ctx.get(dut.r.valid)
                 await ctx.tick()
             assert ctx.get(dut.r.valid) and ctx.get(dut.r.data) == words[word]
@@ -217,6 +218,32 @@ def test_contents_that_do_not_fit_are_refused():
         OnchipMemory(SIZE, 3, 512, bytes(4097))
 
 
+def test_a_chain_of_many_parts_is_one_memory(monkeypatch):
+    monkeypatch.setattr(onchip_memory, "MOST_WORDS", 512)
+    contents = random.Random(6).randbytes(1792 * SIZE)
+    dut = OnchipMemory(SIZE, 3, 1792, contents)
+    assert [(part.start, part.words) for part in dut.parts] == [(512 * i, 512) for i in range(4)]
+    assert dut.latency == 6
+    words = [int.from_bytes(contents[i:i + SIZE], "little") for i in range(0, len(contents), SIZE)]
+    bursts = [(0, 112 * i, 112) for i in range(16)]
+
+    async def bench(ctx):
+        # The last words of the part before, and the first of the next, in one burst.
+        assert await write_burst(ctx, dut.axi, 1, 1022, [(i, 0xFF) for i in range(4)]) == (1, OKAY)
+
+    async def ask(ctx):
+        await ctx.tick().repeat(20)
+        await ask_bursts(ctx, dut.axi, bursts)
+
+    async def take(ctx):
+        beats = await take_beats(ctx, dut.axi, len(words))
+        cycles = [beat[0] for beat in beats]
+        assert cycles == list(range(cycles[0], cycles[0] + len(words)))
+        assert [beat[2] for beat in beats] == [*words[:1022], *range(4), *words[1026:]]
+
+    simulate(dut, bench, ask, take)
+
+
 def test_contents_are_written_in_short_blocks():
     dut = OnchipMemory(SIZE, 3, 8192, bytes(range(256)) * 256)
     top = FlatPorts(dut)
@@ -226,12 +253,13 @@ def test_contents_are_written_in_short_blocks():
     m.submodules += top
     text = verilog_text(m, "memory", [domain.clk, domain.rst, *(s for s, _ in top.ports.values())],
                         "generic")
-    blocks = re.findall(r"  initial begin\n((?:    part0\[.*\n)+)  end\n", text)
-    assert [block.count("\n") for block in blocks] == [256] * 32
-    places = re.findall(r"part0\[(\d+)\] = 64'h([0-9a-f]{16});", "".join(blocks))
-    assert [int(place) for place, _ in places] == list(range(8192))
-    assert [int(word, 16).to_bytes(SIZE, "little") for _, word in places[:32]] == [
-        bytes(range(i, i + SIZE)) for i in range(0, 256, SIZE)]
+    for part in range(2):
+        blocks = re.findall(rf"  initial begin\n((?:    part{part}\[.*\n)+)  end\n", text)
+        assert [block.count("\n") for block in blocks] == [256] * 16
+        places = re.findall(rf"part{part}\[(\d+)\] = 64'h([0-9a-f]{{16}});", "".join(blocks))
+        assert [int(place) for place, _ in places] == list(range(4096))
+        assert [int(word, 16).to_bytes(SIZE, "little") for _, word in places[:32]] == [
+            bytes(range(i, i + SIZE)) for i in range(0, 256, SIZE)]
 
 
 class Board(wiring.Component):

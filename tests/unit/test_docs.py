@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from vitrtl.sw.accuracy.study import SCALES, Errors, subjects
 from vitrtl.sw.accuracy.table import ErrorTable, ErrorTableError
 from vitrtl.sw.catalog import OPERATORS, methods_of, unit
 from vitrtl.sw.cost.table import CostError, CostRow, CostTable
-from vitrtl.sw.docs import MARKER, TABLES
+from vitrtl.sw.docs import MARKER, TABLES, Sources, refresh
 from vitrtl.sw.method_tables import comparison_table, conclusion_list, published_table
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -123,3 +124,21 @@ def test_a_figure_is_current_until_what_it_shows_changes(measured, tmp_path):
     assert not figures.write(path, figures.picture("gelu"))
     measured(gelu_ierf=(136, 180.0, 0.1))
     assert not figures.is_current(path, figures.picture("gelu"))
+
+
+def test_bitstreams_are_listed_once_all_are_built(tmp_path):
+    marker = "<!-- BEGIN bitstreams one.unit two.net: x -->\n{}<!-- END -->\n"
+    for name, utilization in (("one/unit", {"ICESTORM_LC": [528, 5280]}),
+                              ("two/net", {"TRELLIS_COMB": [1000, 10000], "DP16KD": [3, 6],
+                                           "EHXPLLL": [1, 4]})):
+        assert refresh(marker.format("old\n"), Sources(tmp_path)) == marker.format("old\n")
+        folder = tmp_path / "boards" / name
+        folder.mkdir(parents=True)
+        (folder / "build.json").write_text(json.dumps(
+            {"required_mhz": 80.0, "clock_mhz": 91.26, "utilization": utilization}))
+    assert refresh(marker.format("old\n"), Sources(tmp_path)).splitlines()[1:-1] == [
+        "| board | design | clock, MHz | reached, MHz | LUT4 | FF | DSP | block RAM |",
+        "|---|---|---|---|---|---|---|---|",
+        "| `one` | `unit` | 80 | 91.3 | 528 (10%) | 0 | 0 | 0 |",
+        "| `two` | `net` | 80 | 91.3 | 1,000 (10%) | 0 | 0 | 3 (50%) |",
+    ]
