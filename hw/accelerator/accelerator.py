@@ -167,12 +167,12 @@ class Accelerator(wiring.Component):
         for name in ("program", "image", "output"):
             m.d.comb += getattr(self._dma, name).eq(getattr(control, name))
         for i, engine in enumerate(self._engines):
-            m.d.comb += [
+            m.d.comb += control.done[i].eq(engine.control.done)
+            m.d.sync += [
                 control.idle[i].eq(engine.control.idle), control.empty[i].eq(engine.control.empty),
-                control.done[i].eq(engine.control.done),
                 control.faults[i].eq(engine.control.fault),
+                control.issued[i].eq(engine.control.issued),
             ]
-            m.d.sync += control.issued[i].eq(engine.control.issued)
         # What goes between the control and far away parts passes a register.
         beat, stop = Signal(), Signal()
         m.d.sync += [beat.eq(self._array.beat), stop.eq(control.stop)]

@@ -106,7 +106,7 @@ class ArrayEngine(wiring.Component):
 
     def first_beat(self, memory_latency: int) -> int:
         """Return the cycles from issue to the first beat, for a memory that is never busy."""
-        return 1 + WordReader.LATENCY + memory_latency + self.spec.size
+        return 2 + WordReader.LATENCY + memory_latency + self.spec.size
 
     def _result_queue(self, shallow: bool) -> RowBuffer:
         """Return the queue between array and requantizer.
@@ -171,11 +171,13 @@ class ArrayEngine(wiring.Component):
         room = Signal()
         m.d.sync += room.eq(Cat(queue.i.ready for queue in jobs.values()).all())
         m.d.comb += issue.o.ready.eq(sound & room)
-        begins = issue.o.valid & issue.o.ready
+        # The queues get the instruction a cycle later, in which its fields still stand.
+        begins, begun = issue.o.valid & issue.o.ready, Signal()
+        m.d.sync += begun.eq(begins)
         for name, queue in jobs.items():
             m.submodules[f"{name}_jobs"] = queue
             wanted = instruction.mode == MODES["add"] if name == "residual" else 1
-            m.d.comb += [queue.i.valid.eq(begins & wanted), queue.i.payload.eq(instruction)]
+            m.d.comb += [queue.i.valid.eq(begun & wanted), queue.i.payload.eq(instruction)]
 
         # All those that wait for their writer, and those that it and its output hold.
         in_flight = Signal(range(JobQueue.DEPTH + 5))

@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.accelerator.loops import LoopWord
+from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.hw.row import RowGate
 from vitrtl.hw.stream import Beat
 from vitrtl.sw.golden.unit import VectorSpec
@@ -110,7 +111,7 @@ class Packer(wiring.Component):
 
     Latency
     -------
-    None from the beat that fills a word or ends its row.
+    One cycle from the beat that fills a word or ends its row.
     """
 
     def __init__(self, spec: VectorSpec, size: int) -> None:
@@ -120,17 +121,21 @@ class Packer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        spec, beat = self.spec, self.i.payload
+        spec = self.spec
         places = self.size // spec.lanes
+        # Beats come from the far end of a unit.
+        m.submodules.beats = beats = SkidBuffer(self.i.payload.shape())
+        wiring.connect(m, wiring.flipped(self.i), beats.i)
+        beat = beats.o.payload
         elements = []
         for element in beat.data:
             extended = Signal(signed(8))
             m.d.comb += extended.eq(element)
             elements.append(extended)
 
-        m.d.comb += self.i.ready.eq(self.o.ready)
+        m.d.comb += beats.o.ready.eq(self.o.ready)
         if places == 1:
-            m.d.comb += [self.o.payload.eq(Cat(elements)), self.o.valid.eq(self.i.valid)]
+            m.d.comb += [self.o.payload.eq(Cat(elements)), self.o.valid.eq(beats.o.valid)]
             return m
 
         # What is collected is zero where nothing came yet.
@@ -140,9 +145,9 @@ class Packer(wiring.Component):
         m.d.comb += [
             self.o.payload.eq(collected),
             self.o.payload.word_select(place, part).eq(Cat(elements)),
-            self.o.valid.eq(self.i.valid & (beat.last | (place == places - 1))),
+            self.o.valid.eq(beats.o.valid & (beat.last | (place == places - 1))),
         ]
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(beats.o.valid & beats.o.ready):
             m.d.sync += [collected.eq(self.o.payload), place.eq(place + 1)]
             with m.If(self.o.valid):
                 m.d.sync += [collected.eq(0), place.eq(0)]

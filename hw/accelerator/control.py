@@ -48,9 +48,9 @@ class Control(wiring.Component):
     program, image, output : byte addresses, the same throughout a run.
     header_fault, header_culprit : of the program's first words, and whose.
     ended : each engine's program has been taken.
-    idle, empty, done : see `EngineControl`, one bit for each engine.
-    issued : the same, a cycle late.
-    faults : of each engine.
+    done : see `EngineControl`, one bit for each engine.
+    idle, empty, issued : the same, a cycle late.
+    faults : of each engine, a cycle late.
     counts : instructions that each engine has ended.
     read_error, read_id : a read came back with an error, and whose it was.
     progress : something has moved, so that the run is not stuck.

@@ -91,19 +91,25 @@ class Loader(wiring.Component):
             splitter.i.payload.beats.eq(self.i.payload.beats),
             queue.w_data.eq(self.i.payload),
         ]
-        flying = Signal(range(BEATS_IN_FLIGHT + 1))
+        flying, came = Signal(range(BEATS_IN_FLIGHT + 1)), Signal()
         has_room = flying <= BEATS_IN_FLIGHT - LONGEST_BURST
         ask = self.read.ask
         m.d.comb += [
             ask.valid.eq(splitter.o.valid & has_room), ask.payload.eq(splitter.o.payload),
             splitter.o.ready.eq(ask.ready & has_room),
         ]
-        m.d.sync += flying.eq(flying + Mux(ask.valid & ask.ready, ask.payload.length + 1, Const(0))
-                              - (self.read.r.valid & self.read.r.ready))
+        m.d.sync += [
+            flying.eq(flying + Mux(ask.valid & ask.ready, ask.payload.length + 1, Const(0)) - came),
+            came.eq(self.read.r.valid & self.read.r.ready),
+        ]
 
     def _put(self, m: Module) -> None:
         """Write the beats of the oldest load."""
-        queue, beat = self._queue, self.read.r
+        queue = self._queue
+        # Whether a beat is taken depends on the memory that it goes to.
+        m.submodules.beats = beats = SkidBuffer(self.read.r.payload.shape())
+        wiring.connect(m, wiring.flipped(self.read.r), beats.i)
+        beat = beats.o
         now = Signal(Transfer(), reset_less=True)
         active, half = Signal(), Signal()
         low = Signal.like(beat.payload, reset_less=True)
@@ -355,8 +361,8 @@ class DmaEngine(wiring.Component):
         ended = {loader: Signal(range(2 * QUEUE + 1)), storer: Signal(range(2 * QUEUE + 1))}
         tell = Signal()
         for part, is_store in ((loader, 0), (storer, 1)):
-            told = tell & (order.r_data == is_store)
-            m.d.sync += ended[part].eq(ended[part] + part.done - told)
+            told, done = tell & (order.r_data == is_store), Signal()
+            m.d.sync += [done.eq(part.done), ended[part].eq(ended[part] + done - told)]
         m.d.comb += [
             tell.eq(order.r_rdy & Mux(order.r_data, ended[storer] != 0, ended[loader] != 0)),
             order.r_en.eq(tell), control.done.eq(tell),

@@ -69,7 +69,8 @@ class OnchipMemory(wiring.Component):
     Latency
     -------
     `latency` cycles from an address that is taken at `r` to its word; three more from a burst
-    that is taken to its first beat.
+    that is taken to its first beat. A word can be read from the second cycle after the one that
+    writes it.
 
     Throughput
     ----------
@@ -239,8 +240,7 @@ class OnchipMemory(wiring.Component):
                 axi.wstrb & (place < self.words).replicate(self.bus_bytes))]
         pipe = Pipeline(m, Const(1))
         for part, port in zip(self.parts, ports, strict=True):
-            here = part.holds(addr)
-            m.d.comb += [port.addr.eq(addr), port.data.eq(word),
-                         port.en.eq(enables & here.replicate(self.bus_bytes))]
+            here = pipe.reg(enables & part.holds(addr).replicate(self.bus_bytes), reset_less=False)
             addr, word = pipe.reg(addr), pipe.reg(word)
             enables = pipe.reg(enables, reset_less=False)
+            m.d.comb += [port.addr.eq(addr), port.data.eq(word), port.en.eq(here)]

@@ -38,8 +38,8 @@ class ReadArbiter(wiring.Component):
 
     Latency
     -------
-    Two cycles from a client's request to the port, one from the port's beat to the client. No port
-    signal depends on another in the same cycle.
+    Two cycles from a client's request to the port, and three to its `ready`; one from the port's
+    beat to the client. No port signal depends on another in the same cycle.
 
     Throughput
     ----------
@@ -64,7 +64,9 @@ class ReadArbiter(wiring.Component):
         # Whoever asks first after the one that was served last.
         served = Signal(range(len(self.clients)), init=len(self.clients) - 1)
         chosen = Signal.like(served, init=0)
-        asks = Cat(client.ask.valid for client in self.clients)
+        # A client is told in the cycle after; what it asks for then is what it has been given.
+        told = Signal(len(self.clients))
+        asks = Cat(client.ask.valid for client in self.clients) & ~told
         with m.Switch(served):
             for last in range(len(self.clients)):
                 with m.Case(last):
@@ -85,7 +87,8 @@ class ReadArbiter(wiring.Component):
         payloads = Array(client.ask.payload.as_value() for client in self.clients)
         burst = data.View(self.client0.ask.payload.shape(), payloads[picked])
         for i, client in enumerate(self.clients):
-            m.d.comb += client.ask.ready.eq(grant & (picked == i))
+            m.d.sync += told[i].eq(grant & (picked == i))
+            m.d.comb += client.ask.ready.eq(told[i])
         with m.If(axi.arready):
             m.d.sync += axi.arvalid.eq(0)
         with m.If(grant):
