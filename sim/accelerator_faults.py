@@ -8,6 +8,7 @@ from vitrtl.sim.accelerator_build import BENCH
 from vitrtl.sim.accelerator_job import Job, Memory, Run
 from vitrtl.sim.accelerator_run import Gates
 from vitrtl.sim.simulator import run_bench
+from vitrtl.sw.accelerator.instruction import length_of
 from vitrtl.sw.accelerator.isa import (
     BASES,
     HEADER_WORDS,
@@ -16,7 +17,6 @@ from vitrtl.sw.accelerator.isa import (
     WORD_BITS,
     fields_of,
     pack,
-    words_of,
 )
 from vitrtl.sw.accelerator.predict import predict
 from vitrtl.sw.accelerator.program import Program, pack_image
@@ -106,6 +106,6 @@ def _changed(program: Program, engine: int, index: int, changes: dict[str, int])
     instructions = program.instructions[engine]
     index %= len(instructions)
     place = _stream(program, engine)[0] // WORD_BYTES
-    place += sum(words_of(engine) + len(config) for _, config in instructions[:index])
+    place += sum(length_of(engine, fields) for fields, _ in instructions[:index])
     return {place + i: word
             for i, word in enumerate(pack(engine, instructions[index][0] | changes))}

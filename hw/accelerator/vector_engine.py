@@ -7,13 +7,13 @@ from amaranth.lib.wiring import Out
 
 from vitrtl.hw.accelerator.banked_memory import BankedMemory
 from vitrtl.hw.accelerator.beats import Packer, Serializer
+from vitrtl.hw.accelerator.config_unpacker import ConfigUnpacker
 from vitrtl.hw.accelerator.issue import Issue
 from vitrtl.hw.accelerator.loops import Addresses, LoopJob, WordReader
 from vitrtl.hw.accelerator.ports import EngineControl, ReadPort, Tap, WritePort
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.hw.block_memory import DISTRIBUTED_DEPTH
 from vitrtl.hw.requantize import Requantize
-from vitrtl.sw.accelerator.isa import CONFIG_ADDRESS_BITS, CONFIG_DATA_BITS, WORD_BITS
 from vitrtl.sw.accelerator.registers import FAULTS
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
 from vitrtl.sw.catalog import unit
@@ -35,8 +35,8 @@ class WriteJob(data.StructLayout):
 class VectorEngine(wiring.Component):
     """Runs a unit of the catalogue, and the requantizer that follows it, over rows of a memory.
 
-    Configuration words are let in when no run is in flight, so that none overtakes a row. A run
-    may write over its own rows: a row's word is read before it is written.
+    Constants are let in when no run is in flight, so that none overtakes a row. A run may write
+    over its own rows: a row's word is read before it is written.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ class VectorEngine(wiring.Component):
         latency = WordReader.LATENCY + BankedMemory.LATENCY + self.unit.timing.latency(beats)
         if self.requantize is not None:
             latency += 1 + self.requantize.timing.latency(beats)
-        # A cycle each for the job, the serializer, the unit's entrance, the last word on its way
+        # A cycle each for job, serializer, the unit's entrance, packer, the last word on its way
         # out, and the word of its end.
-        return latency + self.interval(rows - 1, elements) + beats - 1 + 5
+        return latency + self.interval(rows - 1, elements) + beats - 1 + 6
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -112,8 +112,8 @@ class VectorEngine(wiring.Component):
             wrong.eq((run.rows != 0) & ((run.elements == 0) | (run.elements > longest))),
         ]
 
-        # Configuration words come out of a register: the unit's enables depend on them.
-        config = m.submodules.config = SkidBuffer(WORD_BITS)
+        # Constants come out of a register: the unit's enables depend on them.
+        config = m.submodules.config = ConfigUnpacker()
         wiring.connect(m, issue.config, config.i)
 
         # A run begins when everyone has a place for it; one without rows when all others ended.
@@ -127,12 +127,12 @@ class VectorEngine(wiring.Component):
         wiring.connect(m, jobs.o, reader.job)
         read, write = jobs.i.payload, data.View(WriteJob(), writes.w_data)
         m.d.comb += [
-            offered.eq(issue.o.valid & ~nothing & ~wrong & ~config.o.valid),
+            offered.eq(issue.o.valid & ~nothing & ~wrong & ~config.busy),
             jobs.i.valid.eq(offered & serializer.tail.ready & writes.w_rdy),
             serializer.tail.valid.eq(offered & jobs.i.ready & writes.w_rdy),
             begins.eq(jobs.i.valid & jobs.i.ready),
             writes.w_en.eq(begins),
-            passes.eq(issue.o.valid & nothing & ~config.o.valid & (in_flight == 0)),
+            passes.eq(issue.o.valid & nothing & ~config.busy & (in_flight == 0)),
             issue.o.ready.eq(begins | passes),
             control.issued.eq(issue.o.ready),
             read.base.eq(run.i_base), read.step0.eq(1), read.step1.eq(run.i_row),
@@ -193,10 +193,13 @@ class VectorEngine(wiring.Component):
         m.d.sync += in_flight.eq(in_flight + begins - (control.done & ~passed))
         m.d.comb += control.idle.eq((in_flight == 0) & ~passed)
 
-        self._configure(m, config.o, in_flight == 0)
+        # Constants come some cycles after the run before them has begun.
+        quiet = Signal()
+        m.d.sync += quiet.eq(in_flight == 0)
+        self._configure(m, config.o, quiet)
 
         bad, stopped = Signal(), Signal()
-        m.d.comb += [bad.eq(issue.bad | (issue.o.valid & wrong)),
+        m.d.comb += [bad.eq(issue.bad | (issue.o.valid & (wrong | config.partial))),
                      control.fault.eq(Mux(bad & ~stopped, FAULTS["bad program"], 0))]
         with m.If(bad):
             m.d.sync += stopped.eq(1)
@@ -212,17 +215,15 @@ class VectorEngine(wiring.Component):
         """Numbers of what gives the results."""
         return self.engine.requantize or self.engine.spec
 
-    def _configure(self, m: Module, words: wiring.PureInterface, quiet: Value) -> None:
-        """Hand configuration words on while nothing is in flight."""
-        word = data.View(data.StructLayout({
-            "data": CONFIG_DATA_BITS, "address": CONFIG_ADDRESS_BITS, "requantizer": 1}),
-            words.payload[:CONFIG_DATA_BITS + CONFIG_ADDRESS_BITS + 1])
+    def _configure(self, m: Module, constants: wiring.PureInterface, quiet: Value) -> None:
+        """Hand constants on while nothing is in flight."""
+        word = constants.payload
         ports = [self.unit.c] + ([self.requantize.c] if self.requantize is not None else [])
         for index, port in enumerate(ports):
             m.d.comb += [port.payload.address.eq(word.address), port.payload.data.eq(word.data)]
             with m.If(word.requantizer == index):
-                m.d.comb += [port.valid.eq(words.valid & quiet),
-                             words.ready.eq(port.ready & quiet)]
+                m.d.comb += [port.valid.eq(constants.valid & quiet),
+                             constants.ready.eq(port.ready & quiet)]
 
 
 def _widen(m: Module, source: wiring.PureInterface, sink: wiring.PureInterface) -> None:

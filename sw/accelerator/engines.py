@@ -2,17 +2,19 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from vitrtl.sw.accelerator.isa import VECTOR, ConfigWord
+from vitrtl.sw.accelerator.configuration_words import ConfigWord
+from vitrtl.sw.accelerator.isa import VECTOR
 from vitrtl.sw.accelerator.lowering import Vector
 from vitrtl.sw.accelerator.spec import AcceleratorSpec, EngineSpec
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.requantize import RequantizeSpec
-from vitrtl.sw.golden.unit import VectorSpec, config_words
+from vitrtl.sw.golden.unit import Spec, VectorSpec, config_words
 
-__all__ = ["configuration", "engine_of", "engine_spec", "same_results"]
+__all__ = ["configuration", "engine_of", "engine_spec", "same_results", "unit_configuration"]
 
 MOST_LANES = 8
 """Of any unit; a requantizer holds the constants of a whole tensor once for each lane."""
@@ -81,8 +83,7 @@ def configuration(vector: Vector, engine: EngineSpec, columns: slice) -> tuple[C
     UserError
         If the engine has no room for them.
     """
-    words = [(False, address, word) for address, word in
-             config_words(engine.spec, vector.unit.unit_constants)]
+    words = unit_configuration(engine.spec, vector.unit.unit_constants)
     if vector.requantize is not None:
         constants = vector.requantize.unit_constants
         if constants.per_channel:
@@ -94,10 +95,17 @@ def configuration(vector: Vector, engine: EngineSpec, columns: slice) -> tuple[C
         if changed["bias"].size > engine.requantize.channels:
             raise UserError(f"requantizer of the engine for {vector.label} must have "
                             f"{changed['bias'].size} channels, not {engine.requantize.channels}")
-        words += [(True, address, word) for address, word in config_words(
-            engine.requantize, dataclasses.replace(constants, **changed))]
-    return tuple(ConfigWord(requantizer=requantizer, address=address, data=word)
-                 for requantizer, address, word in words)
+        words += unit_configuration(engine.requantize, dataclasses.replace(constants, **changed),
+                                    requantizer=True)
+    return tuple(words)
+
+
+def unit_configuration(spec: Spec, constants: Any, *, requantizer: bool = False
+                       ) -> list[ConfigWord]:
+    """Return the words that load the constants of a unit, or of a requantizer."""
+    sign = 1 << (spec.config_data_width - 1)
+    return [ConfigWord(requantizer=requantizer, address=address, data=(word ^ sign) - sign)
+            for address, word in config_words(spec, constants)]
 
 
 def _alike(one: VectorSpec | RequantizeSpec, other: VectorSpec | RequantizeSpec,

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vitrtl.sw.accelerator.configuration_words import ConfigWord, pack_config, unpack_config
 from vitrtl.sw.accelerator.isa import (
     MEMORIES,
     MODES,
     OPCODES,
     VECTOR,
     WAITS,
-    ConfigWord,
     pack,
     unpack,
     words_of,
@@ -19,7 +19,7 @@ from vitrtl.sw.accelerator.isa import (
 from vitrtl.sw.accelerator.spec import ARRAY, CONSTANT_BEATS, DMA, AcceleratorSpec
 
 __all__ = ["Access", "ArrayAddresses", "Instruction", "Step", "accesses", "array_addresses",
-           "decode", "encode", "rows_of", "waits_of", "with_waits", "words_in"]
+           "decode", "encode", "length_of", "rows_of", "waits_of", "with_waits", "words_in"]
 
 ADDRESS_MASK = (1 << 20) - 1
 """Addresses are sums modulo this and one; a memory takes the low bits that it has."""
@@ -57,7 +57,7 @@ class Instruction:
     Parameters
     ----------
     fields : of `vitrtl.sw.accelerator.isa`, by name; those left out are zero.
-    config : configuration words that follow it.
+    config : constants that are loaded before it; field `config` counts their packed words.
     step : what it is for.
     """
 
@@ -187,24 +187,29 @@ def with_waits(fields: Mapping[str, int], waits: Mapping[int, int]) -> dict[str,
 def encode(instruction: Instruction) -> list[int]:
     """Return an instruction's words, those of its configuration after them."""
     return [*pack(instruction.engine, instruction.fields),
-            *(word.pack() for word in instruction.config)]
+            *pack_config(instruction.config)]
+
+
+def length_of(engine: int, fields: Mapping[str, int]) -> int:
+    """Return how many words an instruction has, those of its configuration included."""
+    return words_of(engine) + fields.get("config", 0)
 
 
 def decode(engine: int, words: Sequence[int]) -> list[tuple[dict[str, int], list[ConfigWord]]]:
-    """Return fields and configuration words of every instruction of an engine's program.
+    """Return fields and constants of every instruction of an engine's program.
 
     Raises
     ------
     ValueError
-        If the words end inside an instruction.
+        If the words end inside an instruction, or its configuration is not one.
     """
     found = []
     place, length = 0, words_of(engine)
     while place < len(words):
         fields = unpack(engine, words[place:place + length])
-        stop = place + length + fields.get("config", 0)
+        stop = place + length_of(engine, fields)
         if stop > len(words):
             raise ValueError("program ends inside an instruction")
-        found.append((fields, [ConfigWord.unpack(w) for w in words[place + length:stop]]))
+        found.append((fields, unpack_config(words[place + length:stop])))
         place = stop
     return found

@@ -5,14 +5,14 @@ until other engines have ended as many instructions as it names, works, and is c
 its last result is in memory. Fields are packed from the lowest bit up, without gaps.
 """
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vitrtl.sw.accelerator.spec import ARRAY, DMA
 
-__all__ = ["BASES", "CONFIG_ADDRESS_BITS", "CONFIG_DATA_BITS", "FIELDS", "HEADER_WORDS", "MAGIC",
-           "MEMORIES", "MODES", "OPCODES", "PROGRAM_ALIGNMENT", "VECTOR", "WAITS", "WORD_BITS",
-           "ConfigWord", "fields_of", "pack", "unpack", "words_of"]
+__all__ = ["BASES", "CONFIG_ADDRESS_BITS", "CONFIG_DATA_BITS", "CONFIG_ENTRY_BITS",
+           "CONFIG_HEADER", "FIELDS", "HEADER_WORDS", "MAGIC", "MEMORIES", "MODES", "OPCODES",
+           "PROGRAM_ALIGNMENT", "VECTOR", "WAITS", "WORD_BITS", "fields_of", "join_fields",
+           "pack", "split_fields", "unpack", "words_of"]
 
 WORD_BITS = 64
 WAITS = 4
@@ -53,42 +53,18 @@ FIELDS: Mapping[int, tuple[tuple[str, int], ...]] = {
             ("a_row", 16), ("w_scratch", 1), ("transposed", 1), ("w_base", 20), ("w_n", 16),
             ("w_k", 16), ("w_i", 16), ("constants", 12), ("per_channel", 1), ("mode", 2),
             ("o_base", 20), ("o_row", 16)),
-    # `config` words follow, and are loaded first; then row r of `elements` from i_base + r*i_row
-    # to o_base + r*o_row. No rows: constants only.
+    # `config` words of constants follow, and are loaded first; then row r of `elements` from
+    # i_base + r*i_row to o_base + r*o_row. No rows: constants only.
     VECTOR: (*COMMON, ("rows", 16), ("elements", 16), ("i_base", 20), ("i_row", 16),
              ("o_base", 20), ("o_row", 16), ("config", 16)),
 }
 
 CONFIG_ADDRESS_BITS, CONFIG_DATA_BITS = 16, 40
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigWord:
-    """One run-time constant of a vector engine.
-
-    Parameters
-    ----------
-    requantizer : whether it is the requantizer's and not the unit's.
-    address, data : of the configuration stream; data is in two's complement.
-    """
-
-    requantizer: bool
-    address: int
-    data: int
-
-    def pack(self) -> int:
-        """Return the word: data below, then address, then the requantizer's bit."""
-        return ((self.data & ((1 << CONFIG_DATA_BITS) - 1))
-                | self.address << CONFIG_DATA_BITS
-                | int(self.requantizer) << (CONFIG_DATA_BITS + CONFIG_ADDRESS_BITS))
-
-    @classmethod
-    def unpack(cls, word: int) -> "ConfigWord":
-        """Undo `pack`; data comes back signed."""
-        data = word & ((1 << CONFIG_DATA_BITS) - 1)
-        data -= (data >> (CONFIG_DATA_BITS - 1)) << CONFIG_DATA_BITS
-        return cls(requantizer=bool(word >> (CONFIG_DATA_BITS + CONFIG_ADDRESS_BITS) & 1),
-                   address=word >> CONFIG_DATA_BITS & ((1 << CONFIG_ADDRESS_BITS) - 1), data=data)
+CONFIG_ENTRY_BITS = 32
+CONFIG_HEADER = (("address", CONFIG_ADDRESS_BITS), ("count", 14), ("wide", 1), ("requantizer", 1))
+"""What a run of constants begins with, see `configuration_words`: address of the first of `count`,
+whether each takes two entries, whether they are the requantizer's and not the unit's."""
 
 
 def fields_of(engine: int) -> tuple[tuple[str, int], ...]:
@@ -109,24 +85,41 @@ def pack(engine: int, values: Mapping[str, int]) -> list[int]:
     ValueError
         For a field that the engine has not, or a value that does not fit.
     """
-    fields = dict(fields_of(engine))
-    if unknown := sorted(set(values) - set(fields)):
+    fields = fields_of(engine)
+    if unknown := sorted(set(values) - set(dict(fields))):
         raise ValueError(f"instruction has no field {unknown[0]!r}")
-    whole = place = 0
-    for name, bits in fields.items():
-        value = int(values.get(name, 0))
-        if not 0 <= value < 1 << bits:
-            raise ValueError(f"{name} must be 0..{(1 << bits) - 1}, not {value}")
-        whole |= value << place
-        place += bits
+    whole = join_fields(fields, values)
     return [whole >> WORD_BITS * i & ((1 << WORD_BITS) - 1) for i in range(words_of(engine))]
 
 
 def unpack(engine: int, words: Sequence[int]) -> dict[str, int]:
     """Undo `pack`: return every field by name."""
-    whole = sum(word << WORD_BITS * i for i, word in enumerate(words))
+    return split_fields(fields_of(engine),
+                        sum(word << WORD_BITS * i for i, word in enumerate(words)))
+
+
+def join_fields(fields: Iterable[tuple[str, int]], values: Mapping[str, int]) -> int:
+    """Return fields in one integer, from the lowest bit up; those that are not given are zero.
+
+    Raises
+    ------
+    ValueError
+        For a value that does not fit.
+    """
+    whole = place = 0
+    for name, bits in fields:
+        value = int(values.get(name, 0))
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"{name} must be 0..{(1 << bits) - 1}, not {value}")
+        whole |= value << place
+        place += bits
+    return whole
+
+
+def split_fields(fields: Iterable[tuple[str, int]], whole: int) -> dict[str, int]:
+    """Undo `join_fields`: return every field by name."""
     values = {}
-    for name, bits in fields_of(engine):
+    for name, bits in fields:
         values[name] = whole & ((1 << bits) - 1)
         whole >>= bits
     return values

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vitrtl.sw.accelerator.configuration_words import ConfigWord
 from vitrtl.sw.accelerator.hazards import in_some_order
 from vitrtl.sw.accelerator.instruction import Step, array_addresses, rows_of, words_in
-from vitrtl.sw.accelerator.isa import BASES, MEMORIES, MODES, OPCODES, VECTOR, ConfigWord
+from vitrtl.sw.accelerator.isa import BASES, MEMORIES, MODES, OPCODES, VECTOR
 from vitrtl.sw.accelerator.layout import FACTOR_BITS, FACTOR_PLACE
 from vitrtl.sw.accelerator.program import Program, unpack_logits
 from vitrtl.sw.accelerator.spec import ARRAY, CONSTANT_BEATS, DMA, EngineSpec

@@ -15,26 +15,31 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from vitrtl.sw.accelerator.configuration_words import load_cycles
 from vitrtl.sw.accelerator.hazards import in_some_order
-from vitrtl.sw.accelerator.instruction import waits_of
+from vitrtl.sw.accelerator.instruction import length_of, waits_of
 from vitrtl.sw.accelerator.isa import HEADER_WORDS, OPCODES, WORD_BITS, words_of
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
 
 __all__ = ["Bus", "Prediction", "predict"]
 
-NOTICED = 2
+NOTICED = 3
 """Cycles from the end of an instruction to the start of one that waits for it."""
 
 DECODED = 3
 """Cycles from an instruction's last word to its start."""
 
 STARTED = 3
-"""Cycles from the start of a run to the request for the program's first words."""
+"""Cycles from the start of a run to the request for the program's first words, beside those that
+the end of the reset takes from part to part."""
 
-ASKED = 4
+ASKED = 5
 """Cycles from a reader's request to the port of the bus, and from there back to the reader, beside
 those of the memory."""
+
+UNPACKED = 2
+"""Cycles that constants take from the last word to the start, beside one for each entry."""
 
 FETCHED_AHEAD = 32
 """Beats of its program that each engine has room for."""
@@ -42,7 +47,7 @@ FETCHED_AHEAD = 32
 LOADED_AHEAD = 256
 """Beats of loads that are asked for before the first of them comes; programs wait behind them."""
 
-FINISHED = 5
+FINISHED = 6
 """Cycles from the last instruction's end to the end of the run."""
 
 
@@ -93,7 +98,7 @@ def predict(program: Program, bus: Bus | None = None) -> Prediction:
         fields, config = program.instructions[engine][index]
         ready = max((engines[other].ends[count - 1] + NOTICED
                      for other, count in waits_of(fields).items()), default=0)
-        engines[engine].take(fields, len(config), ready)
+        engines[engine].take(fields, load_cycles(config), ready)
     spans = tuple(np.array([one.starts, one.ends], np.int64).T.reshape(-1, 2)
                   for one in engines)
     last = max(int(one[-1, 1]) for one in spans if len(one))
@@ -110,26 +115,27 @@ class _Engine(ABC):
     """
 
     def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
-        self.words = words_of(engine)
+        self.engine, self.words = engine, words_of(engine)
         self.spec, self.bus = spec, bus
         self.starts: list[int] = []
         self.ends: list[int] = []
         self._collects = first_word
 
-    def take(self, fields: Mapping[str, int], config: int, ready: int) -> None:
+    def take(self, fields: Mapping[str, int], loading: int, ready: int) -> None:
         """Note the next instruction.
 
         Parameters
         ----------
+        loading : cycles in which its constants are unpacked.
         ready : cycle in which all that it waits for has ended.
         """
-        start, end = self._span(fields, config, ready)
+        start, end = self._span(fields, loading, ready)
         self.starts.append(start)
         self.ends.append(max([end, *self.ends[-1:]]))
         self._collects = start + 1
 
     @abstractmethod
-    def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
+    def _span(self, fields: Mapping[str, int], loading: int, ready: int) -> tuple[int, int]:
         """Return the first and the last cycle of an instruction, as in `Prediction`."""
 
     def _decoded(self) -> int:
@@ -151,7 +157,7 @@ class _Array(_Engine):
         self._free = 0
         self._written = 0
 
-    def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
+    def _span(self, fields: Mapping[str, int], loading: int, ready: int) -> tuple[int, int]:
         begin = max(ready, self._decoded())
         if len(self.ends) >= self.IN_FLIGHT:
             begin = max(begin, self.ends[-self.IN_FLIGHT] + 1)
@@ -186,16 +192,16 @@ class _Vector(_Engine):
         super().__init__(engine, first_word, spec, bus)
         self._cycles = _vector_cycles(spec, engine, runs)
 
-    def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
+    def _span(self, fields: Mapping[str, int], loading: int, ready: int) -> tuple[int, int]:
         begin = self._decoded()
-        if config and not self.ends:
-            # The first layer's constants come beside the first loads.
-            beats = -(-(self.words + config) * WORD_BITS // (8 * self.spec.bus_bytes))
-            begin += max(config, self.bus.cycles(max(0, beats - FETCHED_AHEAD) * (
+        if loading and self.ends:
+            # Constants of another layer are taken when nothing is in flight.
+            begin = max(begin + UNPACKED, self.ends[-1] + 1) + loading
+        elif loading:
+            # Those of the first layer come beside the first loads.
+            beats = -(-length_of(self.engine, fields) * WORD_BITS // (8 * self.spec.bus_bytes))
+            begin += UNPACKED + max(loading, self.bus.cycles(max(0, beats - FETCHED_AHEAD) * (
                 FETCHED_AHEAD + LOADED_AHEAD) // FETCHED_AHEAD))
-        elif config:
-            # Words of another layer are taken when nothing is in flight.
-            begin = max(begin - DECODED + 1, self.ends[-1] + 2) + config + DECODED - 1
         begin = max(begin, ready)
         if not fields["rows"]:
             return begin, begin + 1
@@ -220,7 +226,7 @@ class _Dma(_Engine):
         self._free = first_word + bus.cycles(ahead)
         self._beside = beside
 
-    def _span(self, fields: Mapping[str, int], config: int, ready: int) -> tuple[int, int]:
+    def _span(self, fields: Mapping[str, int], loading: int, ready: int) -> tuple[int, int]:
         begin = max(ready, self._decoded())
         if self.starts:
             begin = max(begin, self.starts[-1] + 3)
@@ -244,12 +250,12 @@ def _engines(program: Program, bus: Bus) -> list[_Engine]:
     spec = program.spec
     per_beat = 8 * spec.bus_bytes // WORD_BITS
     trip = ASKED + bus.latency
-    header = STARTED + trip
+    header = STARTED + _reset_stages(spec) + trip
     # What is fetched at the start: as much as there is room for, and then the rest of each
     # engine's first instruction, with its constants.
     at_once, firsts = [], []
     for engine, one in enumerate(program.instructions):
-        words = [words_of(engine) + len(config) for _, config in one]
+        words = [length_of(engine, fields) for fields, _ in one]
         at_once.append(min(FETCHED_AHEAD, -(-sum(words) // per_beat)))
         firsts.append(max(0, -(-sum(words[:1]) // per_beat) - FETCHED_AHEAD))
     found: list[_Engine] = []
@@ -275,6 +281,13 @@ def _parts() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".* created but never used")
         yield
         gc.collect()
+
+
+def _reset_stages(spec: AcceleratorSpec) -> int:
+    """Return the cycles from the end of the reset to that of its last part."""
+    from vitrtl.hw.accelerator.accelerator import reset_stages
+
+    return reset_stages(spec)
 
 
 @functools.cache

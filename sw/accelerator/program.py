@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from vitrtl.sw.accelerator.configuration_words import ConfigWord
 from vitrtl.sw.accelerator.instruction import Step, decode
-from vitrtl.sw.accelerator.isa import HEADER_WORDS, MAGIC, ConfigWord
+from vitrtl.sw.accelerator.isa import HEADER_WORDS, MAGIC
 from vitrtl.sw.accelerator.layout import padded
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
 from vitrtl.sw.errors import UserError
@@ -76,7 +77,7 @@ class Program:
 
     @functools.cached_property
     def instructions(self) -> tuple[tuple[tuple[dict[str, int], list[ConfigWord]], ...], ...]:
-        """Fields and configuration words of each engine's instructions, decoded.
+        """Fields and constants of each engine's instructions, decoded.
 
         Raises
         ------

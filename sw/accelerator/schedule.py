@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vitrtl.sw.accelerator.allocation import Buffer, Piece, Ring, place
+from vitrtl.sw.accelerator.configuration_words import pack_config
 from vitrtl.sw.accelerator.engines import configuration, engine_of
 from vitrtl.sw.accelerator.instruction import Instruction, Step
 from vitrtl.sw.accelerator.isa import BASES, MEMORIES, MODES, OPCODES, PROGRAM_ALIGNMENT, VECTOR
@@ -451,7 +452,7 @@ class _Scheduler:
                     column=column, columns=elements, label=vector.label)
         fields = {"opcode": OPCODES["run"], "rows": block.rows, "elements": elements,
                   "i_base": i_base, "i_row": i_row, "o_base": o_base, "o_row": o_row,
-                  "config": len(config)}
+                  "config": len(pack_config(config))}
         self.instructions.append(Instruction(fields=fields, step=step, config=config))
 
     def _emit(self, step: Step, **fields: int) -> None:

@@ -11,12 +11,14 @@ from amaranth.sim import Simulator
 
 from vitrtl.hw.accelerator.banked_memory import BankedMemory
 from vitrtl.hw.accelerator.vector_engine import VectorEngine
-from vitrtl.sw.accelerator.isa import VECTOR, ConfigWord, pack
+from vitrtl.sw.accelerator.configuration_words import load_cycles, pack_config
+from vitrtl.sw.accelerator.engines import unit_configuration
+from vitrtl.sw.accelerator.isa import VECTOR, pack, words_of
+from vitrtl.sw.accelerator.predict import DECODED, UNPACKED
 from vitrtl.sw.accelerator.registers import FAULTS
 from vitrtl.sw.accelerator.spec import AcceleratorSpec, EngineSpec
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.golden.requantize import RequantizeSpec, derive, requantize
-from vitrtl.sw.golden.unit import config_words
 
 SIZE = 8
 CHANNELS = 64
@@ -52,20 +54,18 @@ class Run:
     def config(self, engine):
         if self.constants is None:
             return []
-        words = [ConfigWord(requantizer=False, address=address, data=word)
-                 for address, word in config_words(engine.spec, self.constants[0])]
+        words = unit_configuration(engine.spec, self.constants[0])
         if engine.requantize is not None:
-            words += [ConfigWord(requantizer=True, address=address, data=word)
-                      for address, word in config_words(engine.requantize, self.constants[1])]
+            words += unit_configuration(engine.requantize, self.constants[1], requantizer=True)
         return words
 
     def words(self, engine, **fields):
-        config = self.config(engine)
+        config = pack_config(self.config(engine))
         return [*pack(VECTOR, {"opcode": 4, "rows": self.rows, "elements": self.elements,
                                "i_base": self.i_base, "i_row": self.i_row,
                                "o_base": self.o_base, "o_row": self.o_row,
                                "config": len(config), **fields}),
-                *(word.pack() for word in config)]
+                *config]
 
 
 def random_constants(engine, length, rng):
@@ -284,6 +284,20 @@ def test_a_run_waits_for_others_after_its_constants_are_loaded():
     assert 200 < told["issued"][0] < 204
 
 
+@pytest.mark.parametrize("engine", ["softmax", "gelu", "gelu, 8 lanes", "layernorm"])
+def test_constants_take_the_predicted_cycles(engine):
+    engine = ENGINES[engine]
+    rng = np.random.default_rng(10)
+    scratch, residual = memories(rng)
+    run = Run(rows=1, elements=40, constants=random_constants(engine, 40, rng))
+    again = dataclasses.replace(run, o_base=800)
+    words = [word for one in (run, again) for word in one.words(engine)]
+    _, _, told = simulate(engine, words, scratch, residual, None, 2)
+    loading = load_cycles(run.config(engine))
+    assert told["issued"][0] == words_of(VECTOR) - 1 + DECODED + loading + UNPACKED
+    assert told["issued"][1] - told["done"][0] - loading in (1, 2)
+
+
 def test_a_run_without_rows_ends_after_those_before_it():
     engine = ENGINES["gelu"]
     rng = np.random.default_rng(7)
@@ -305,6 +319,18 @@ def test_a_bad_instruction_is_told_once_and_nothing_is_written(fields):
     engine = ENGINES["softmax"]
     scratch, residual = memories(np.random.default_rng(8))
     words = pack(VECTOR, {"opcode": 4, "rows": 1, "elements": 10, "o_base": 512, **fields})
+    _, found, told = simulate(engine, words, scratch, residual, None, 1)
+    assert [code for _, code in told["fault"]] == [FAULTS["bad program"]]
+    assert not told["issued"] and (found == scratch).all()
+
+
+def test_constants_that_end_inside_a_run_are_told_and_nothing_is_written():
+    engine = ENGINES["gelu, 8 lanes"]
+    rng = np.random.default_rng(9)
+    scratch, residual = memories(rng)
+    run = Run(rows=1, elements=8, constants=random_constants(engine, 8, rng))
+    config = pack_config(run.config(engine))[:2]
+    words = [*run.words(engine, config=len(config))[:words_of(VECTOR)], *config]
     _, found, told = simulate(engine, words, scratch, residual, None, 1)
     assert [code for _, code in told["fault"]] == [FAULTS["bad program"]]
     assert not told["issued"] and (found == scratch).all()
