@@ -84,17 +84,22 @@ class Fetch(wiring.Component):
             self.read.r.ready.eq(1),
             beats.w_en.eq(self.read.r.valid), beats.w_data.eq(self.read.r.payload),
         ]
-        asked = self.read.ask.valid & self.read.ask.ready
-        m.d.sync += room.eq(room + beats.r_en
-                            - Mux(asked, self.read.ask.payload.length + 1, Const(0)))
+        asked, freed = self.read.ask.valid & self.read.ask.ready, Signal()
+        m.d.sync += [
+            freed.eq(beats.r_en & beats.r_rdy),
+            room.eq(room + freed - Mux(asked, self.read.ask.payload.length + 1, Const(0))),
+        ]
 
-        taken = output.i.valid & output.i.ready
-        m.d.comb += output.i.valid.eq(beats.r_rdy & more)
-        with m.If(taken):
+        taken, counted = output.i.valid & output.i.ready, Signal()
+        with m.If(counted):
             m.d.sync += [left.eq(left - 1), more.eq(left != 1)]
         if per_beat == 1:
-            m.d.comb += [output.i.payload.eq(beats.r_data), beats.r_en.eq(taken)]
+            # Nothing but the program's words comes, so that counting them may take its time.
+            m.d.sync += counted.eq(taken)
+            m.d.comb += [output.i.valid.eq(beats.r_rdy), output.i.payload.eq(beats.r_data),
+                         beats.r_en.eq(output.i.ready)]
             return m
+        m.d.comb += [counted.eq(taken), output.i.valid.eq(beats.r_rdy & more)]
         index = Signal(index_bits)
         words = Array(beats.r_data[start:start + WORD_BITS]
                       for start in range(0, len(beats.r_data), WORD_BITS))

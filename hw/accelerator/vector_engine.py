@@ -121,25 +121,29 @@ class VectorEngine(wiring.Component):
         serializer = m.submodules.serializer = Serializer(self.engine.spec, size,
                                                           self.element_width)
         writes = m.submodules.writes = SyncFIFO(width=WriteJob().size, depth=RUNS)
+        # That it may is a register: a place stays until it is taken.
         offered, begins, passes = Signal(), Signal(), Signal()
+        may_begin, may_pass = Signal(), Signal()
         in_flight = Signal(range(2 * RUNS))
         jobs = m.submodules.jobs = SkidBuffer(LoopJob())
         wiring.connect(m, jobs.o, reader.job)
         read, write = jobs.i.payload, data.View(WriteJob(), writes.w_data)
         m.d.comb += [
-            offered.eq(issue.o.valid & ~nothing & ~wrong & ~config.busy),
-            jobs.i.valid.eq(offered & serializer.tail.ready & writes.w_rdy),
-            serializer.tail.valid.eq(offered & jobs.i.ready & writes.w_rdy),
-            begins.eq(jobs.i.valid & jobs.i.ready),
-            writes.w_en.eq(begins),
-            passes.eq(issue.o.valid & nothing & ~config.busy & (in_flight == 0)),
-            issue.o.ready.eq(begins | passes),
+            offered.eq(issue.o.valid & ~config.busy & ~issue.o.ready),
+            begins.eq(issue.o.valid & may_begin), passes.eq(issue.o.valid & may_pass),
+            jobs.i.valid.eq(begins), serializer.tail.valid.eq(begins), writes.w_en.eq(begins),
+            issue.o.ready.eq(may_begin | may_pass),
             control.issued.eq(issue.o.ready),
             read.base.eq(run.i_base), read.step0.eq(1), read.step1.eq(run.i_row),
             read.count0.eq(words), read.count1.eq(run.rows), read.count2.eq(1),
             serializer.tail.payload.eq(tail),
             write.base.eq(run.o_base), write.step.eq(run.o_row), write.words.eq(words),
             write.rows.eq(run.rows),
+        ]
+        m.d.sync += [
+            may_begin.eq(offered & ~nothing & ~wrong
+                         & serializer.tail.ready & jobs.i.ready & writes.w_rdy),
+            may_pass.eq(offered & nothing & (in_flight == 0)),
         ]
 
         # Words, beats, results, words.

@@ -41,6 +41,9 @@ those of the memory."""
 UNPACKED = 2
 """Cycles that constants take from the last word to the start, beside one for each entry."""
 
+PREPARED = 1
+"""Cycles in which a vector engine finds out that there is room for a run."""
+
 FETCHED_AHEAD = 32
 """Beats of its program that each engine has room for."""
 
@@ -202,7 +205,7 @@ class _Vector(_Engine):
             beats = -(-length_of(self.engine, fields) * WORD_BITS // (8 * self.spec.bus_bytes))
             begin += UNPACKED + max(loading, self.bus.cycles(max(0, beats - FETCHED_AHEAD) * (
                 FETCHED_AHEAD + LOADED_AHEAD) // FETCHED_AHEAD))
-        begin = max(begin, ready)
+        begin = max(begin, ready) + PREPARED
         if not fields["rows"]:
             return begin, begin + 1
         alone, behind = self._cycles[fields["rows"], fields["elements"]]
