@@ -32,7 +32,7 @@ class Serializer(wiring.Component):
 
     Latency
     -------
-    One cycle.
+    Two cycles.
 
     Throughput
     ----------
@@ -51,6 +51,10 @@ class Serializer(wiring.Component):
         m = Module()
         lanes, width = self.spec.lanes, self.element_width
         lane_bits = (lanes - 1).bit_length()
+        # Whether there is a word, and who takes it, may be far from one another.
+        m.submodules.words = words = SkidBuffer(self.i.payload.shape())
+        wiring.connect(m, wiring.flipped(self.i), words.i)
+        source = words.o
         tails = m.submodules.tails = SyncFIFOBuffered(width=len(self.tail.payload), depth=self.jobs)
         m.d.comb += [tails.w_en.eq(self.tail.valid), tails.w_data.eq(self.tail.payload),
                      self.tail.ready.eq(tails.w_rdy)]
@@ -63,14 +67,14 @@ class Serializer(wiring.Component):
         beat = self.o.payload
         m.d.comb += [
             taken.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq((~self.o.valid | (taken & final)) & tails.r_rdy),
-            load.eq(self.i.valid & self.i.ready),
-            tails.r_en.eq(load & self.i.payload.last0 & self.i.payload.last1),
+            source.ready.eq((~self.o.valid | (taken & final)) & tails.r_rdy),
+            load.eq(source.valid & source.ready),
+            tails.r_en.eq(load & source.payload.last0 & source.payload.last1),
         ]
         with m.If(load):
             m.d.sync += [
-                self.o.valid.eq(1), word.eq(self.i.payload.data),
-                ends_row.eq(self.i.payload.last0),
+                self.o.valid.eq(1), word.eq(source.payload.data),
+                ends_row.eq(source.payload.last0),
                 tail_keep.eq(Cat(Const(1, 1), *(tails.r_data[:lane_bits] >= lane
                                                 for lane in range(1, lanes)))),
             ]
@@ -81,7 +85,7 @@ class Serializer(wiring.Component):
         else:
             most = self.size // lanes - 1
             after, beats_after = Signal(range(most + 1)), Signal(range(most + 1))
-            m.d.comb += beats_after.eq(Mux(self.i.payload.last0, tails.r_data[lane_bits:], most))
+            m.d.comb += beats_after.eq(Mux(source.payload.last0, tails.r_data[lane_bits:], most))
             with m.If(load):
                 m.d.sync += [after.eq(beats_after), final.eq(beats_after == 0)]
             with m.Elif(taken):

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from vitrtl.hw.accelerator.axi import ADDRESS_BITS, INCR, AXI4Write, ReadClient, size_code
 from vitrtl.hw.accelerator.burst_splitter import BurstSplitter
 from vitrtl.hw.accelerator.issue import Issue
-from vitrtl.hw.accelerator.loops import WordReader
+from vitrtl.hw.accelerator.loops import LoopJob, WordReader
 from vitrtl.hw.accelerator.ports import ConstantsPort, EngineControl, ReadPort, WritePort
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.sw.accelerator.isa import BASES, MEMORIES, OPCODES
@@ -222,12 +222,14 @@ class Storer(wiring.Component):
         words = Signal(BEAT_BITS)
         address = Signal(20, reset_less=True)
         reader = self._reader(m, is_residual)
+        m.submodules.jobs = jobs = SkidBuffer(LoopJob())
+        wiring.connect(m, jobs.o, reader.job)
         m.d.comb += [
-            reader.job.valid.eq(words != 0),
-            reader.job.payload.base.eq(address),
-            *(reader.job.payload[f"count{i}"].eq(1) for i in range(3)),
+            jobs.i.valid.eq(words != 0),
+            jobs.i.payload.base.eq(address),
+            *(jobs.i.payload[f"count{i}"].eq(1) for i in range(3)),
         ]
-        with m.If(reader.job.valid & reader.job.ready):
+        with m.If(jobs.i.valid & jobs.i.ready):
             m.d.sync += [words.eq(words - 1), address.eq(address + 1)]
 
         # Beats of the burst that are not on their way yet.

@@ -86,9 +86,9 @@ class VectorEngine(wiring.Component):
         latency = WordReader.LATENCY + BankedMemory.LATENCY + self.unit.timing.latency(beats)
         if self.requantize is not None:
             latency += 1 + self.requantize.timing.latency(beats)
-        # A cycle each for job, serializer, the unit's entrance, packer, the last word on its way
-        # out, and the word of its end.
-        return latency + self.interval(rows - 1, elements) + beats - 1 + 6
+        # A cycle each for job, the unit's entrance, packer, the last word on its way out, and the
+        # word of its end; two for the serializer.
+        return latency + self.interval(rows - 1, elements) + beats - 1 + 7
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
