@@ -8,6 +8,9 @@ EPILOG = """Numbers, ports, timing and resources come from the code and the ship
 errors from the shipped error table; the tables of `make sim` come from build/ where it has run. A
 figure is drawn again when what it shows has changed."""
 
+TAKEN = {"figures/accelerator.svg": "accel/timeline.svg"}
+"""Figures that a command leaves in build/ where it has run."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -46,6 +49,14 @@ def run(args: argparse.Namespace) -> int:
         if args.check:
             stale.append(path)
         elif figures.write(path, shown):
+            print(f"wrote {path}")
+    for name, source in TAKEN.items():
+        path, drawn = args.root / "docs" / name, args.build / source
+        if not drawn.is_file() or path.read_text() == drawn.read_text():
+            continue
+        if args.check:
+            stale.append(path)
+        elif write_if_changed(path, drawn.read_text()):
             print(f"wrote {path}")
     for path in stale:
         print(f"{path} is out of date; `vitrtl docs` writes it")
