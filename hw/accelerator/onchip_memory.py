@@ -13,7 +13,7 @@ from vitrtl.hw.accelerator.ports import ReadPort, WritePort
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.hw.pipeline import Pipeline
 
-__all__ = ["OnchipMemory"]
+__all__ = ["OnchipMemory", "read_latency"]
 
 LEAST_WORDS = 512
 """Words of the smallest part: fewer do not take fewer blocks of memory."""
@@ -35,6 +35,29 @@ class Part:
         """Return whether a word's address is in this part."""
         bits = self.words.bit_length() - 1
         return addr[bits:] == self.start >> bits
+
+
+def read_latency(words: int) -> int:
+    """Return the cycles of a read of a memory with at least so many words.
+
+    It is one for each part, and two for address and block.
+    """
+    return len(_parts(_whole(words))) + 2
+
+
+def _whole(words: int) -> int:
+    """Return the words that there are if there must be some."""
+    return -(-words // LEAST_WORDS) * LEAST_WORDS
+
+
+def _parts(words: int) -> list[Part]:
+    """Return where the words are."""
+    parts: list[Part] = []
+    start = 0
+    while left := words - start:
+        parts.append(Part(start, min(MOST_WORDS, 1 << (left.bit_length() - 1))))
+        start += parts[-1].words
+    return parts
 
 
 class Beat(data.StructLayout):
@@ -84,7 +107,7 @@ class OnchipMemory(wiring.Component):
                              f"not {len(contents)}")
         self.bus_bytes, self.id_bits = bus_bytes, id_bits
         self.contents = contents
-        self.words = -(-words // LEAST_WORDS) * LEAST_WORDS
+        self.words = _whole(words)
         super().__init__({
             "axi": In(AXI4(bus_bytes, id_bits)),
             "r": In(ReadPort(8 * bus_bytes, self.words)),
@@ -94,16 +117,12 @@ class OnchipMemory(wiring.Component):
     @property
     def parts(self) -> list[Part]:
         """Where the words are, in the order in which accesses pass."""
-        parts, start = [], 0
-        while left := self.words - start:
-            parts.append(Part(start, min(MOST_WORDS, 1 << (left.bit_length() - 1))))
-            start += parts[-1].words
-        return parts
+        return _parts(self.words)
 
     @property
     def latency(self) -> int:
-        """Cycles of a read: one for each part, and one each for address, block and word."""
-        return len(self.parts) + 2
+        """Cycles of a read."""
+        return read_latency(self.words)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -13,7 +13,7 @@ from vitrtl.sw.accelerator.host_protocol import memory_map
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.boards.accelerator_client import accelerator_identity
 
-__all__ = ["System", "memory_latency", "serial_system", "system_verilog"]
+__all__ = ["System", "serial_system", "system_verilog"]
 
 
 class System(wiring.Component):
@@ -43,7 +43,8 @@ class System(wiring.Component):
         m = Module()
         program, spec = self.program, self.program.spec
         m.submodules.accelerator = accelerator = Accelerator(spec)
-        memory = _memory(program)
+        memory = OnchipMemory(
+            spec.bus_bytes, id_bits(spec), memory_map(program).words, program.memory)
         bridge = HostBridge(spec.bus_bytes, memory.words)
         # One after the other, as inside the accelerator.
         m.d.sync += accelerator.rst.eq(self.rst)
@@ -61,17 +62,6 @@ class System(wiring.Component):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(bridge, name))
         wiring.connect(m, bridge.answer, wiring.flipped(self.answer))
         return m
-
-
-def memory_latency(program: Program) -> int:
-    """Return the cycles from an address that the memory takes to its word, see `OnchipMemory`."""
-    return _memory(program).latency
-
-
-def _memory(program: Program) -> OnchipMemory:
-    """Return the memory with the program at its beginning."""
-    spec = program.spec
-    return OnchipMemory(spec.bus_bytes, id_bits(spec), memory_map(program).words, program.memory)
 
 
 def system_verilog(program: Program, name: str, device: str) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from vitrtl.sw.accelerator.compiler import compile_network
+from vitrtl.sw.accelerator.host_protocol import memory_map
 from vitrtl.sw.accelerator.predict import Bus, predict
 from vitrtl.sw.accelerator.sizing import size_accelerator
 from vitrtl.sw.cost.builds import Build
@@ -30,7 +31,8 @@ def accelerator_job(network: IntegerNetwork, target: Target, cache: Path) -> Job
     target : where to measure it.
     cache : folder of all measurements.
     """
-    from vitrtl.hw.accelerator.system import memory_latency, system_verilog
+    from vitrtl.hw.accelerator.onchip_memory import read_latency
+    from vitrtl.hw.accelerator.system import system_verilog
 
     spec = size_accelerator(network)
     program = compile_network(network, spec)
@@ -39,6 +41,6 @@ def accelerator_job(network: IntegerNetwork, target: Target, cache: Path) -> Job
             target, place_and_route=dataclasses.replace(pnr, seeds=pnr.seeds[:1]))
     work = Work(top=ACCELERATOR, verilog=system_verilog(program, ACCELERATOR, target.device),
                 target=target, cache=cache)
-    cycles = predict(program, Bus(latency=memory_latency(program))).cycles
+    cycles = predict(program, Bus(latency=read_latency(memory_map(program).words))).cycles
     return Job(Build(ACCELERATOR, spec), ACCELERATOR, network.name, work, cycles, 0, cycles,
                str(cycles))

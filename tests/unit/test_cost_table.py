@@ -8,8 +8,14 @@ import re
 import jsonschema
 import pytest
 
+from vitrtl.hw.accelerator.onchip_memory import read_latency
+from vitrtl.sw.accelerator.compiler import compile_network
+from vitrtl.sw.accelerator.host_protocol import memory_map
+from vitrtl.sw.accelerator.predict import Bus, predict
+from vitrtl.sw.accelerator.sizing import size_accelerator
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.cost import table as table_module
+from vitrtl.sw.cost.accelerator import ACCELERATOR
 from vitrtl.sw.cost.builds import table_builds
 from vitrtl.sw.cost.table import (
     SHIPPED_FOLDER,
@@ -162,7 +168,16 @@ def test_shipped_table_is_as_the_schema_says() -> None:
 def test_shipped_table_has_all_its_builds_on_every_target(elsewhere) -> None:
     keys = {(build.unit, build.spec.digest, target)
             for build in table_builds() for target in target_names()}
-    assert {row.key for row in load_table().rows} == keys
+    assert {row.key for row in load_table().rows if row.unit != ACCELERATOR} == keys
+
+
+def test_shipped_accelerator_is_that_of_the_shipped_network(elsewhere, network) -> None:
+    rows = [row for row in load_table().rows if row.unit == ACCELERATOR]
+    assert [row.target for row in rows] == ["ecp5-85k"]
+    program = compile_network(network, size_accelerator(network))
+    assert rows[0].spec == program.spec.asdict()
+    latency = read_latency(memory_map(program).words)
+    assert rows[0].cycles == str(predict(program, Bus(latency=latency)).cycles)
 
 
 def test_shipped_csv_says_what_the_json_says(elsewhere) -> None:
