@@ -15,7 +15,7 @@ from vitrtl.sw.accelerator.predict import Bus, predict
 from vitrtl.sw.accelerator.sizing import size_accelerator
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.cost import table as table_module
-from vitrtl.sw.cost.accelerator import ACCELERATOR
+from vitrtl.sw.cost.accelerator import ACCELERATOR, accelerator_job
 from vitrtl.sw.cost.builds import table_builds
 from vitrtl.sw.cost.table import (
     SHIPPED_FOLDER,
@@ -25,7 +25,7 @@ from vitrtl.sw.cost.table import (
     cycle_formula,
     load_table,
 )
-from vitrtl.sw.cost.target import target_names
+from vitrtl.sw.cost.target import load_target, target_names
 from vitrtl.sw.errors import UserError
 
 SCHEMA = json.loads((SHIPPED_FOLDER.parent / "schema" / "cost_table.schema.json").read_text())
@@ -171,13 +171,13 @@ def test_shipped_table_has_all_its_builds_on_every_target(elsewhere) -> None:
     assert {row.key for row in load_table().rows if row.unit != ACCELERATOR} == keys
 
 
-def test_shipped_accelerator_is_that_of_the_shipped_network(elsewhere, network) -> None:
-    rows = [row for row in load_table().rows if row.unit == ACCELERATOR]
-    assert [row.target for row in rows] == ["ecp5-85k"]
+def test_the_row_of_an_accelerator_is_of_its_network(network, tmp_path) -> None:
+    job = accelerator_job(network, load_target("ecp5-85k"), tmp_path)
     program = compile_network(network, size_accelerator(network))
-    assert rows[0].spec == program.spec.asdict()
     latency = read_latency(memory_map(program).words)
-    assert rows[0].cycles == str(predict(program, Bus(latency=latency)).cycles)
+    assert job.build.spec == program.spec
+    assert job.cycles == str(predict(program, Bus(latency=latency)).cycles)
+    assert len(job.work.target.place_and_route.seeds) == 1
 
 
 def test_shipped_csv_says_what_the_json_says(elsewhere) -> None:
