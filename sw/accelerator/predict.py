@@ -5,13 +5,15 @@ from the numbers that the gates state: when its words are there and what it wait
 when its engine is free, how fast operands come and results go. Nothing steps from cycle to cycle.
 """
 
+import bisect
 import contextlib
 import dataclasses
 import functools
 import gc
+import itertools
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -115,14 +117,28 @@ class _Engine(ABC):
     ----------
     engine : its number.
     first_word : cycle in which the first word of its program is there.
+    fetches : beats of its program up to the end of each instruction.
     """
 
-    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
+    def __init__(self, engine: int, first_word: int, fetches: Sequence[int],
+                 spec: AcceleratorSpec, bus: Bus) -> None:
         self.engine, self.words = engine, words_of(engine)
         self.spec, self.bus = spec, bus
         self.starts: list[int] = []
         self.ends: list[int] = []
         self._collects = first_word
+        self._first_word, self._fetches = first_word, fetches
+
+    @property
+    def fetched_first(self) -> int:
+        """Beats of this engine's program that are asked for before anything is taken."""
+        return min(FETCHED_AHEAD, self._fetches[-1])
+
+    def fetched(self, cycle: int) -> int:
+        """Return the beats of this engine's program that were asked for until a cycle."""
+        # The first instruction is there before it starts, and then as much as there is room for.
+        taken = max(1, bisect.bisect_right(self.starts, cycle))
+        return min(self._fetches[taken - 1] + FETCHED_AHEAD, self._fetches[-1])
 
     def take(self, fields: Mapping[str, int], loading: int, ready: int) -> None:
         """Note the next instruction.
@@ -151,8 +167,9 @@ class _Array(_Engine):
 
     IN_FLIGHT = 5
 
-    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
-        super().__init__(engine, first_word, spec, bus)
+    def __init__(self, engine: int, first_word: int, fetches: Sequence[int],
+                 spec: AcceleratorSpec, bus: Bus) -> None:
+        super().__init__(engine, first_word, fetches, spec, bus)
         array = _array_cycles(spec)
         self.shortest, self.per_word = array["shortest_pass"], array["result_cycles"]
         self.places, self.result = array["queued_results"], array["result"]
@@ -190,9 +207,9 @@ class _Array(_Engine):
 class _Vector(_Engine):
     """A unit with its requantizer: rows one behind the other."""
 
-    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus,
-                 runs: frozenset[tuple[int, int]]) -> None:
-        super().__init__(engine, first_word, spec, bus)
+    def __init__(self, engine: int, first_word: int, fetches: Sequence[int],
+                 spec: AcceleratorSpec, bus: Bus, runs: frozenset[tuple[int, int]]) -> None:
+        super().__init__(engine, first_word, fetches, spec, bus)
         self._cycles = _vector_cycles(spec, engine, runs)
 
     def _span(self, fields: Mapping[str, int], loading: int, ready: int) -> tuple[int, int]:
@@ -213,21 +230,21 @@ class _Vector(_Engine):
 
 
 class _Dma(_Engine):
-    """Loads, whose beats follow each other, and stores.
+    """Loads, whose beats follow each other and those of the programs, and stores.
 
     Parameters
     ----------
-    ahead : beats of all programs that were asked for before the first load.
-    beside : beats of the programs' first instructions that come while loads go on.
+    engines : all of them, whose programs come over the same bus.
     """
 
     IN_FLIGHT = 8
 
-    def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus,
-                 ahead: int, beside: int) -> None:
-        super().__init__(engine, first_word, spec, bus)
-        self._free = first_word + bus.cycles(ahead)
-        self._beside = beside
+    def __init__(self, engine: int, first_word: int, fetches: Sequence[int],
+                 spec: AcceleratorSpec, bus: Bus, engines: "Sequence[_Engine]") -> None:
+        super().__init__(engine, first_word, fetches, spec, bus)
+        self._engines = engines
+        self._fetched: int | None = None
+        self._free = 0
 
     def _span(self, fields: Mapping[str, int], loading: int, ready: int) -> tuple[int, int]:
         begin = max(ready, self._decoded())
@@ -240,11 +257,16 @@ class _Dma(_Engine):
         first = begin + 4 + ASKED + self.bus.latency
         if fields["opcode"] == OPCODES["store"]:
             return begin, first + self.bus.cycles(beats) + 4 + self.bus.latency
-        # Of programs there is that much on the bus beside as many loads as are asked for.
-        others = min(self._beside, beats * FETCHED_AHEAD // LOADED_AHEAD)
-        self._beside -= others
+        if self._fetched is None:
+            self._fetched = sum(one.fetched_first for one in self._engines)
+            self._free = self._first_word + self.bus.cycles(self._fetched)
         # A cycle from the last beat of one load to the first of the next.
-        self._free = max(first, self._free + 1) + self.bus.cycles(beats + others)
+        free = max(first, self._free + 1)
+        # Each engine fetches what it has room for in the time of as many loads as are asked for.
+        share = beats * FETCHED_AHEAD * len(self._engines) // LOADED_AHEAD
+        others = min(sum(one.fetched(free) for one in self._engines) - self._fetched, share)
+        self._fetched += others
+        self._free = free + self.bus.cycles(beats + others)
         return begin, self._free + 1
 
 
@@ -254,25 +276,20 @@ def _engines(program: Program, bus: Bus) -> list[_Engine]:
     per_beat = 8 * spec.bus_bytes // WORD_BITS
     trip = ASKED + bus.latency
     header = STARTED + _reset_stages(spec) + trip
-    # What is fetched at the start: as much as there is room for, and then the rest of each
-    # engine's first instruction, with its constants.
-    at_once, firsts = [], []
-    for engine, one in enumerate(program.instructions):
-        words = [length_of(engine, fields) for fields, _ in one]
-        at_once.append(min(FETCHED_AHEAD, -(-sum(words) // per_beat)))
-        firsts.append(max(0, -(-sum(words[:1]) // per_beat) - FETCHED_AHEAD))
     found: list[_Engine] = []
-    for engine in range(spec.engine_count):
+    for engine, one in enumerate(program.instructions):
         entry = header + bus.cycles(-(-(HEADER_WORDS + engine) // per_beat)) + engine
         word = entry + 4 + trip
+        words = itertools.accumulate(length_of(engine, fields) for fields, _ in one)
+        fetches = [-(-count // per_beat) for count in words] or [0]
         if engine == DMA:
-            found.append(_Dma(engine, word, spec, bus, sum(at_once), sum(firsts)))
+            found.append(_Dma(engine, word, fetches, spec, bus, found))
         elif engine == ARRAY:
-            found.append(_Array(engine, word, spec, bus))
+            found.append(_Array(engine, word, fetches, spec, bus))
         else:
             runs = frozenset((fields["rows"], fields["elements"])
-                             for fields, _ in program.instructions[engine] if fields["rows"])
-            found.append(_Vector(engine, word, spec, bus, runs))
+                             for fields, _ in one if fields["rows"])
+            found.append(_Vector(engine, word, fetches, spec, bus, runs))
     return found
 
 
