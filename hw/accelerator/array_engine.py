@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from vitrtl.hw.accelerator.issue import Issue
 from vitrtl.hw.accelerator.job_queue import JobQueue
 from vitrtl.hw.accelerator.loops import Addresses, WordReader
+from vitrtl.hw.accelerator.places import Places
 from vitrtl.hw.accelerator.ports import ConstantsPort, EngineControl, ReadPort, Tap, WritePort
 from vitrtl.hw.accelerator.result_requantizer import ResultJob, ResultRequantizer
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
@@ -245,11 +246,11 @@ class ArrayEngine(wiring.Component):
 
         # A beat of a last pass over the inner dimension enters the array only if its results have
         # a place in the queue.
-        places = Signal(range(self.queued_results + 1), init=self.queued_results)
+        m.submodules.places = places = Places(self.queued_results)
         word, beat = reader.o.payload, array.a.payload
         _loops(m, reader.job.payload, base=job.payload.a_base, steps=(job.payload.a_row, 1, 0),
                counts=(job.payload.rows, job.payload.k_tiles, job.payload.n_tiles))
-        may_enter = ~word.last1 | (places != 0)
+        may_enter = ~word.last1 | places.some
         m.d.comb += [
             reader.job.valid.eq(job.valid), job.ready.eq(reader.job.ready),
             array.a.valid.eq(reader.o.valid & may_enter),
@@ -266,9 +267,8 @@ class ArrayEngine(wiring.Component):
             queue.r_en.eq(entrance.i.ready),
         ]
         wiring.connect(m, entrance.o, requantizer.i)
-        enters, leaves = self.beat & word.last1, queue.r_rdy & queue.r_en
-        with m.If(enters != leaves):
-            m.d.sync += places.eq(places + Mux(leaves, 1, -1))
+        m.d.comb += [places.take.eq(self.beat & word.last1),
+                     places.give.eq(queue.r_rdy & queue.r_en)]
 
     def _read_residual(self, m: Module, job: wiring.PureInterface) -> None:
         """Read what results are added to."""

@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.accelerator.loops import LoopWord
+from vitrtl.hw.accelerator.places import Places
 from vitrtl.hw.accelerator.ports import ConstantsPort, InstructionLayout
 from vitrtl.hw.accumulating_array import SumBeat
 from vitrtl.hw.block_memory import BlockMemory
@@ -111,20 +112,16 @@ class ResultRequantizer(wiring.Component):
             left = Signal(range(self.phases), init=self.phases - 1)
         first_phase, last_phase = left == self.phases - 1, left == 0
         adds, final = Signal(reset_less=True), Signal(reset_less=True)
-        places, has_place = Signal(range(QUEUE + 1), init=QUEUE), Signal(init=1)
-        begins, leaves = Signal(), Signal()
+        m.submodules.places = places = Places(QUEUE)
         m.d.comb += [
-            step.eq(self.i.valid & held & (has_place | ~first_phase)
+            step.eq(self.i.valid & held & (places.some | ~first_phase)
                     & (self.residual.valid | ~adds)),
-            begins.eq(step & first_phase),
+            places.take.eq(step & first_phase),
             self.i.ready.eq(step & last_phase),
             self.residual.ready.eq(step & last_phase & adds),
             ends.eq(step & last_phase & self.i.payload.last & final),
             self.job.ready.eq(~held | ends),
         ]
-        with m.If(begins != leaves):
-            m.d.sync += [places.eq(places + Mux(leaves, 1, -1)),
-                         has_place.eq(leaves | (places != 1))]
         if self.phases > 1:
             with m.If(step):
                 m.d.sync += [phase.eq(phase + 1), left.eq(left - 1)]
@@ -173,7 +170,7 @@ class ResultRequantizer(wiring.Component):
             queue.w_data.eq(Cat(word, pipe.reg(narrows))),
             self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
             Cat(Value.cast(self.o.payload.data), self.o.payload.narrow).eq(queue.r_data),
-            leaves.eq(self.o.valid & self.o.ready),
+            places.give.eq(self.o.valid & self.o.ready),
         ]
         return m
 
