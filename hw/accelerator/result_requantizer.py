@@ -28,10 +28,11 @@ QUEUE = 16
 class ResultJob(data.StructLayout):
     """What an instruction says of its results."""
 
-    def __init__(self) -> None:
+    def __init__(self, spec: AcceleratorSpec) -> None:
         fields = InstructionLayout(ARRAY).members
-        super().__init__({name: fields[name]
-                          for name in ("n_tiles", "constants", "per_channel", "mode")})
+        paired = ("paired",) if spec.paired else ()
+        names = ("n_tiles", "constants", "per_channel", "mode", *paired)
+        super().__init__({name: fields[name] for name in names})
 
 
 class ResultWord(data.StructLayout):
@@ -47,7 +48,8 @@ class ResultRequantizer(wiring.Component):
     """Lanes of the unit `vitrtl.hw.requantize`, through which a beat goes in several phases.
 
     Constants of channel c of a group are those of lane `c % lanes`, phase `c // lanes`. The group
-    is the job's; if it is per channel, each pass after its first has the next.
+    is the job's; if it is per channel, each pass after its first has the next. In a paired job,
+    beats have the two groups of their pass in turn.
 
     Parameters
     ----------
@@ -80,7 +82,7 @@ class ResultRequantizer(wiring.Component):
         self.distributed = distributed
         super().__init__({
             "constants": In(ConstantsPort(spec)),
-            "job": In(stream.Signature(ResultJob())),
+            "job": In(stream.Signature(ResultJob(spec))),
             "i": In(stream.Signature(SumBeat(spec.matmul))),
             "residual": In(stream.Signature(LoopWord(2 * 8 * spec.size))),
             "o": Out(stream.Signature(ResultWord(spec))),
@@ -103,7 +105,7 @@ class ResultRequantizer(wiring.Component):
         pipe = Pipeline(m, Const(1))
 
         # A job is held from the cycle after its predecessor's end.
-        job = Signal(ResultJob(), reset_less=True)
+        job = Signal(ResultJob(spec), reset_less=True)
         held, step, ends = Signal(), Signal(), Signal()
         # The phase chooses among all data; what depends on it alone has a counter of its own.
         phase, left = Const(0, 0), Const(0, 0)
@@ -132,6 +134,10 @@ class ResultRequantizer(wiring.Component):
         with m.Elif(step & last_phase & self.i.payload.last):
             m.d.sync += [job.n_tiles.eq(job.n_tiles - 1), final.eq(job.n_tiles == 2),
                          job.constants.eq(job.constants + job.per_channel)]
+        if spec.paired:
+            # The first of a pass's two groups is even, and its last beat has the second.
+            with m.Elif(step & last_phase & job.paired):
+                m.d.sync += job.constants[0].eq(job.constants[0] ^ job.per_channel)
 
         # Stages 1 to 7: one phase of the beat through the lanes.
         results = Signal(data.ArrayLayout(shape_of(spec.requantize.out_format), lanes))

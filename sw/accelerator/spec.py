@@ -91,6 +91,7 @@ class AcceleratorSpec(Spec):
     residual_words : words of the residual memory.
     weight_words : words of the weight buffer.
     constant_groups : groups of the array's requantizer constants that are held.
+    paired : each multiplier of the array does two products with weights of four bits.
     engines : vector engines.
     """
 
@@ -103,6 +104,7 @@ class AcceleratorSpec(Spec):
     residual_words: int = 1024
     weight_words: int = 1024
     constant_groups: int = 32
+    paired: bool = False
     engines: tuple[EngineSpec, ...] = ()
 
     registers = ()
@@ -126,6 +128,8 @@ class AcceleratorSpec(Spec):
         check_range("residual_words", self.residual_words, 16, 1 << 20)
         check_range("weight_words", self.weight_words, 16, 1 << 20)
         check_range("constant_groups", self.constant_groups, 2, 4096)
+        if not isinstance(self.paired, bool):
+            raise ValueError(f"paired must be true or false, not {self.paired!r}")
         check_range("engines", len(self.engines), 0, 13)
 
     @property
