@@ -12,13 +12,17 @@ from vitrtl.sw.golden.matmul import MatMulSpec
 from vitrtl.sw.golden.requantize import RequantizeSpec
 from vitrtl.sw.golden.unit import Spec, VectorSpec, check_range
 
-__all__ = ["ACTIVATION", "ARRAY", "CONSTANT_BEATS", "DMA", "AcceleratorSpec", "EngineSpec"]
+__all__ = ["ACTIVATION", "ARRAY", "CONSTANT_BEATS", "DMA", "HALF_WEIGHT", "AcceleratorSpec",
+           "EngineSpec"]
 
 DMA, ARRAY = 0, 1
 """Numbers of the engines that every accelerator has; vector engines follow, in their order."""
 
 ACTIVATION = Format(8, True)
 """What fits is an operand of the array."""
+
+HALF_WEIGHT = Format(4, True)
+"""What fits is a weight of which a byte holds two."""
 
 CONSTANT_BEATS = 8
 """Beats of the memory bus that hold the constants of one group: a channel takes 64 bits of them,
