@@ -10,25 +10,25 @@ __all__ = ["PairedMultiplier"]
 
 
 class PairedMultiplier(wiring.Component):
-    """`a * b[0]` and `a * b[1]` per cycle, through an input register and an output register.
+    """`a * b.low` and `a * b.high` per cycle, through an input register and an output register.
 
-    The block multiplies `a * (b[1] * 2**k + b[0])`, with k bits for any product. The low k bits
-    are `a * b[0]`. Where that is negative it has borrowed one from the bits above, so `a * b[1]`
-    is those plus the sign below them: half of `o_high + 1`, rounded down. A sum that comes next
-    can have the 1 as its first carry, for nothing.
+    The block multiplies `a * (b.high * 2**k + b.low)`, with k bits for any product of the low one.
+    The low k bits are `a * b.low`. Where that is negative it has borrowed one from the bits above,
+    so `a * b.high` is those plus the sign below them: half of `o_high + 1`, rounded down. A sum
+    that comes next can have the 1 as its first carry, for nothing.
 
     Parameters
     ----------
     a_shape : one operand, signed.
-    b_shape : the other two, signed.
+    low_shape, high_shape : the other two, signed.
 
     Members
     -------
     en : a's register and the outputs' advance.
     en_b : b's register advances.
     a, b : operands.
-    o_low : `a * b[0]`.
-    o_high : `(o_high + 1) >> 1` is `a * b[1]`.
+    o_low : `a * b.low`.
+    o_high : `(o_high + 1) >> 1` is `a * b.high`.
 
     Latency
     -------
@@ -42,38 +42,37 @@ class PairedMultiplier(wiring.Component):
 
     LATENCY = Multiplier.LATENCY
 
-    def __init__(self, a_shape: Shape, b_shape: Shape) -> None:
-        a_shape, b_shape = Shape.cast(a_shape), Shape.cast(b_shape)
-        if not (a_shape.signed and b_shape.signed):
-            raise ValueError(f"paired operands must be signed, not {a_shape!r} and {b_shape!r}")
-        if not self.fits(a_shape, b_shape):
+    def __init__(self, a_shape: Shape, low_shape: Shape, high_shape: Shape) -> None:
+        shapes = a, low, high = tuple(map(Shape.cast, (a_shape, low_shape, high_shape)))
+        if not all(shape.signed for shape in shapes):
+            raise ValueError(f"paired operands must be signed, not {a!r} with {low!r} and {high!r}")
+        if not self.fits(*shapes):
             raise ValueError(f"paired operands must pack into {Multiplier.LONGEST} bits, which "
-                             f"{a_shape!r} and twice {b_shape!r} do not")
-        product = product_shape(a_shape, b_shape)
+                             f"{a!r} with {low!r} and {high!r} do not")
         super().__init__({
             "en": In(1),
             "en_b": In(1),
-            "a": In(a_shape),
-            "b": In(data.ArrayLayout(b_shape, 2)),
-            "o_low": Out(product),
-            "o_high": Out(Shape(product.width + 1, signed=True)),
+            "a": In(a),
+            "b": In(data.StructLayout({"low": low, "high": high})),
+            "o_low": Out(product_shape(a, low)),
+            "o_high": Out(Shape(product_shape(a, high).width + 1, signed=True)),
         })
 
     @staticmethod
-    def fits(a_shape: Shape, b_shape: Shape) -> bool:
+    def fits(a_shape: Shape, low_shape: Shape, high_shape: Shape) -> bool:
         """Whether both products of such operands come out of one block."""
-        a_shape, b_shape = Shape.cast(a_shape), Shape.cast(b_shape)
-        return max(a_shape.width, _packed_shape(a_shape, b_shape).width) <= Multiplier.LONGEST
+        a, low, high = map(Shape.cast, (a_shape, low_shape, high_shape))
+        return max(a.width, _packed_shape(a, low, high).width) <= Multiplier.LONGEST
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        a_shape, b_shape = self.a.shape(), self.b[0].shape()
-        k = product_shape(a_shape, b_shape).width
+        a, low, high = self.a.shape(), self.b.low.shape(), self.b.high.shape()
+        k = product_shape(a, low).width
 
-        packed = Signal(_packed_shape(a_shape, b_shape))
-        m.submodules.block = block = Multiplier(a_shape, packed.shape())
+        packed = Signal(_packed_shape(a, low, high))
+        m.submodules.block = block = Multiplier(a, packed.shape())
         m.d.comb += [
-            packed.eq((self.b[1] << k) + self.b[0]),
+            packed.eq((self.b.high << k) + self.b.low),
             block.en.eq(self.en), block.a.eq(self.a),
             block.en_b.eq(self.en_b), block.b.eq(packed),
             self.o_low.eq(block.o[:k]),
@@ -82,6 +81,6 @@ class PairedMultiplier(wiring.Component):
         return m
 
 
-def _packed_shape(a: Shape, b: Shape) -> Shape:
-    """Return the shape of `b[1] * 2**k + b[0]`; below zero in both it takes one bit more."""
-    return Shape(product_shape(a, b).width + b.width + 1, signed=True)
+def _packed_shape(a: Shape, low: Shape, high: Shape) -> Shape:
+    """Return the shape of `high * 2**k + low`; below zero in both it takes one bit more."""
+    return Shape(product_shape(a, low).width + high.width + 1, signed=True)

@@ -1,5 +1,6 @@
 """The bare weight-stationary systolic array, used by `vitrtl.hw.matmul`."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -27,32 +28,59 @@ class SystolicArray(wiring.Component):
     Where weights are short enough, two neighbouring columns share a multiplier, and see an
     activation in the same cycle.
 
+    Parameters
+    ----------
+    spec : its numbers.
+    splits : a multiplier takes its weight as two halves, so that a tile can have two weights of
+        half the bits in place of each. The upper half is signed. The lower one is so only if it is
+        a weight; a whole weight's sum is that of the lower half, and that of the upper half
+        times two to the power of the lower one's bits.
+
     Members
     -------
     load : write one beat of the next tile.
     load_index : which of its rows, or of its columns if `transposed`.
     transposed : beats of the next tile are its columns; may change from beat to beat.
+    paired : with `splits`, there are two weights in place of each in this beat.
     weights : that row or column.
     swap : the activations of this cycle are the first to meet the next tile.
     activations : one per row.
-    sums : one per column, `latency` cycles after its activations.
+    sums : one per column, or of each its lower and its upper half's; `latency` cycles after its
+        activations.
     """
 
-    def __init__(self, spec: MatMulSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: MatMulSpec, *, splits: bool = False) -> None:
+        self.spec, self.splits = spec, splits
         self._product = Shifter if spec.operand == "log2" else Multiplier
-        shapes = shape_of(spec.in_format), shape_of(spec.weight_format)
-        paired = self._product is Multiplier and PairedMultiplier.fits(*shapes)
+        weight = shape_of(spec.weight_format)
+        paired = self._product is Multiplier and not splits and PairedMultiplier.fits(
+            shape_of(spec.in_format), weight, weight)
         self._lanes = 2 if paired else 1
         super().__init__({
             "load": In(1),
             "load_index": In(range(spec.rows)),
             "transposed": In(1),
-            "weights": In(data.ArrayLayout(shape_of(spec.weight_format), spec.columns)),
+            **({"paired": In(1)} if splits else {}),
+            "weights": In(data.ArrayLayout(weight, spec.columns)),
             "swap": In(1),
             "activations": In(data.ArrayLayout(shape_of(spec.in_format), spec.rows)),
-            "sums": Out(data.ArrayLayout(shape_of(spec.sum_format), spec.columns)),
+            "sums": Out(data.ArrayLayout(shape_of(self.summed.sum_format), self.summed.columns)),
         })
+
+    @property
+    def summed(self) -> MatMulSpec:
+        """Numbers of the sums.
+
+        A lower half has a bit more, as it may have a sign or not. Results are as many bits shorter
+        as weights are, and so hold sums over as long an inner dimension.
+        """
+        spec = self.spec
+        if not self.splits:
+            return spec
+        width = spec.weight_width // 2 + 1
+        return dataclasses.replace(
+            spec, columns=2 * spec.columns, weight_width=width, transposable=False,
+            out_width=spec.out_width - spec.weight_width + width)
 
     @property
     def latency(self) -> int:
@@ -73,13 +101,14 @@ class SystolicArray(wiring.Component):
         m = Module()
         spec = self.spec
         pipe = Pipeline(m, Const(1))
-        above = [None] * spec.columns
+        above = [None] * self.summed.columns
+        per_column = len(above) // spec.columns
 
         # Weight beats spread out from registers. The first weights to be used are not the last
         # to be written, so that this cycle is never waited for.
-        weights = pipe.reg(self.weights)
+        weights = pipe.reg(Cat(self._held(weight) for weight in self.weights))
         transposed = pipe.reg(self.transposed)
-        width = spec.weight_width
+        width = len(weights) // spec.columns
         by_row, by_column = Signal(spec.rows), Signal(spec.columns)
         with m.If(self.load & self.transposed):
             m.d.comb += by_column.eq(1 << self.load_index)
@@ -96,7 +125,7 @@ class SystolicArray(wiring.Component):
                 held = []
                 for column in range(first, min(first + self._lanes, spec.columns)):
                     # The next tile's weight waits in a register of its own.
-                    waiting = Signal(shape_of(spec.weight_format), reset_less=True)
+                    waiting = Signal(width, reset_less=True)
                     weight, write = weights[column * width:(column + 1) * width], write_row[row]
                     if spec.transposable:
                         along = weights[row * width:(row + 1) * width]
@@ -104,23 +133,38 @@ class SystolicArray(wiring.Component):
                         write = write | write_column[column]
                     with m.If(write):
                         m.d.sync += waiting.eq(weight)
-                    held.append(waiting)
+                    held += self._factors(waiting)
 
+                place = first * per_column
                 totals = self._multiply(m, f"pe_{row}_{first}", activation, swap, held,
-                                        above[first:first + len(held)])
-                for column, total in enumerate(totals, first):
-                    sum_reg = Signal(shape_of(spec.sum_format), reset_less=True)
+                                        above[place:place + len(held)])
+                for index, total in enumerate(totals, place):
+                    sum_reg = Signal(shape_of(self.summed.sum_format), reset_less=True)
                     m.d.sync += sum_reg.eq(total)
-                    above[column] = sum_reg
+                    above[index] = sum_reg
 
                 activation = pipe.reg(activation)
                 swap = pipe.reg(swap, reset_less=False)
 
         # A column is as late as its step; the others wait for the last one.
-        last = self._steps - 1
-        m.d.comb += [self.sums[column].eq(pipe.reg(above[column], last - column // self._lanes))
-                     for column in range(spec.columns)]
+        last, per_step = self._steps - 1, self._lanes * per_column
+        m.d.comb += [self.sums[index].eq(pipe.reg(total, last - index // per_step))
+                     for index, total in enumerate(above)]
         return m
+
+    def _held(self, weight: Value) -> Value:
+        """Return a weight as multipliers hold it."""
+        if not self.splits:
+            return weight
+        half = self.spec.weight_width // 2
+        return Cat(weight[:half], weight[half - 1] & self.paired, weight[half:])
+
+    def _factors(self, held: Value) -> list[Value]:
+        """Return the signed integers by which a held weight multiplies."""
+        if not self.splits:
+            return [held.as_signed()]
+        low = self.summed.weight_width
+        return [held[:low].as_signed(), held[low:].as_signed()]
 
     def _multiply(self, m: Module, name: str, activation: Value, swap: Value,
                   weights: Sequence[Value], above: Sequence[Value | None]) -> list[Value]:
@@ -128,9 +172,9 @@ class SystolicArray(wiring.Component):
 
         The weights in use stand in the multiplier's own register, until `swap`.
         """
-        shapes = shape_of(self.spec.in_format), shape_of(self.spec.weight_format)
         paired = len(weights) == 2
-        product = (PairedMultiplier if paired else self._product)(*shapes)
+        product = (PairedMultiplier if paired else self._product)(
+            shape_of(self.spec.in_format), *(weight.shape() for weight in weights))
         m.submodules[name] = product
         m.d.comb += [
             product.en.eq(1), product.a.eq(activation),

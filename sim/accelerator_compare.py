@@ -11,6 +11,7 @@ from vitrtl.sw.accelerator.instruction import (
     array_addresses,
     rows_of,
     words_in,
+    words_of_tile,
 )
 from vitrtl.sw.accelerator.isa import MODES
 from vitrtl.sw.accelerator.program import Program
@@ -76,14 +77,14 @@ class Expected:
     ----------
     residual : whether they are of the residual memory.
     addresses : of each word.
-    rows, tiles : words are `tiles` blocks of `rows` if `by_tiles`, else `rows` blocks of `tiles`.
+    passes, rows, words : of each pass every row, of each row some words.
     """
 
     residual: bool
     addresses: np.ndarray
+    passes: int
     rows: int
-    tiles: int
-    by_tiles: bool
+    words: int
 
 
 def golden_values(network: IntegerNetwork, image: np.ndarray, wanted: set[str]
@@ -108,17 +109,19 @@ def expected_writes(program: Program, engine: int) -> Iterator[Expected]:
     """Yield where each instruction of an engine puts its results."""
     spec = program.spec
     for fields, _ in program.instructions[engine]:
+        rows = fields["rows"]
         if engine == ARRAY:
-            tiles = fields["n_tiles"]
+            passes, words = fields["n_tiles"], words_of_tile(fields)
             residual = fields["mode"] != MODES["narrow"]
-            addresses = array_addresses(fields, spec).results.T
+            addresses = array_addresses(fields, spec).results
+            addresses = addresses.reshape(rows, passes, words).transpose(1, 0, 2)
         else:
-            tiles = -(-fields["elements"] // spec.size)
+            passes, words = 1, -(-fields["elements"] // spec.size)
             residual = False
-            addresses = rows_of(fields["o_base"], fields["o_row"], fields["rows"], tiles)
+            addresses = rows_of(fields["o_base"], fields["o_row"], rows, words)
         held = (words_in("residual" if residual else "scratch", spec) - 1).bit_length()
         yield Expected(residual=residual, addresses=addresses.ravel() & ((1 << held) - 1),
-                       rows=fields["rows"], tiles=tiles, by_tiles=engine == ARRAY)
+                       passes=passes, rows=rows, words=words)
 
 
 def compare(program: Program, records: Records, golden: Mapping[str, np.ndarray],
@@ -243,7 +246,6 @@ def _values(step: Step, words: Expected, data: np.ndarray, golden: Mapping[str, 
     else:
         kind = np.int8 if formats[step.node].signed else np.uint8
         elements = data[:, :data.shape[1] // 2].view(kind)
-    if words.by_tiles:
-        elements = elements.reshape(words.tiles, words.rows, -1).transpose(1, 0, 2)
+    elements = elements.reshape(words.passes, words.rows, -1).transpose(1, 0, 2)
     got = elements.reshape(words.rows, -1)[:step.rows, :step.columns].astype(np.int64)
     return got, _matrix(golden[step.node])[step.lead][_part(step)].astype(np.int64)

@@ -7,9 +7,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from vitrtl.hw.accelerator.beat_halves import BeatHalves
 from vitrtl.hw.accelerator.issue import Issue
 from vitrtl.hw.accelerator.job_queue import JobQueue
 from vitrtl.hw.accelerator.loops import Addresses, WordReader
+from vitrtl.hw.accelerator.places import Places
 from vitrtl.hw.accelerator.ports import ConstantsPort, EngineControl, ReadPort, Tap, WritePort
 from vitrtl.hw.accelerator.result_requantizer import ResultJob, ResultRequantizer
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
@@ -58,13 +60,14 @@ class ArrayEngine(wiring.Component):
     ----------
     One activation beat per cycle, sustained from pass to pass and from instruction to
     instruction, for passes no shorter than `shortest_pass`. Beats of a last pass over the inner
-    dimension are `result_cycles` apart once `queued_results` of them wait for the requantizer.
+    dimension are the `result_cycles` of their words apart once `queued_results` of them wait for
+    the requantizer; each has one word, of a paired instruction two.
     """
 
     def __init__(self, spec: AcceleratorSpec) -> None:
         self.spec = spec
         shallow = spec.longest_pass <= DISTRIBUTED_DEPTH
-        self._array = AccumulatingArray(spec.matmul, distributed=shallow)
+        self._array = AccumulatingArray(spec.matmul, distributed=shallow, splits=spec.paired)
         phases = spec.size // spec.requantize_lanes
         self._requantizer = ResultRequantizer(
             spec, distributed=spec.constant_groups * phases <= DISTRIBUTED_DEPTH)
@@ -114,8 +117,7 @@ class ArrayEngine(wiring.Component):
         It holds a pass, so that the requantizer works through it during the next passes; but a
         shallow one no more than is in the array anyway, which keeps the requantizer busy.
         """
-        spec = self.spec
-        width = spec.matmul.out_format.width * spec.size + 1
+        spec, width = self.spec, self._array.o.payload.shape().size
         if not shallow:
             return RowBuffer(width, min(spec.longest_pass + 2, LONGEST_QUEUE), slack=0)
         around = self._array.latency + RowBuffer.LATENCY + 1
@@ -131,7 +133,7 @@ class ArrayEngine(wiring.Component):
         written = Signal()
         jobs = self._issue(m, written)
         # Its enables are late, and must not reach back into the queues.
-        m.submodules.next_results = following = SkidBuffer(ResultJob())
+        m.submodules.next_results = following = SkidBuffer(ResultJob(self.spec))
         m.d.comb += [following.i.valid.eq(jobs["results"].o.valid),
                      following.i.payload.eq(Value.cast(jobs["results"].o.payload)),
                      jobs["results"].o.ready.eq(following.i.ready)]
@@ -155,18 +157,21 @@ class ArrayEngine(wiring.Component):
         m.d.comb += [issue.ended.eq(control.ended), issue.counts.eq(control.counts)]
         instruction = issue.o.payload
 
-        loops = ("rows", "n_tiles", "o_base", "o_row")
+        paired = ("paired",) if self.spec.paired else ()
+        loops = ("rows", "n_tiles", "o_base", "o_row", *paired)
         jobs = {name: JobQueue(ARRAY, fields) for name, fields in (
             ("activations", ("rows", "k_tiles", "n_tiles", "a_base", "a_row")),
             ("weights", ("k_tiles", "n_tiles", "w_scratch", "transposed", "w_base", "w_n", "w_k",
-                         "w_i")),
-            ("residual", loops), ("results", ResultJob().members), ("writes", loops))}
+                         "w_i", *paired)),
+            ("residual", loops), ("results", ResultJob(self.spec).members), ("writes", loops))}
+        no_pair = instruction.constants[0] if paired else 1
         # The instruction stands still for longer than this takes before its waits are over.
         sound = Signal()
         m.d.sync += sound.eq(
             (instruction.rows != 0) & (instruction.rows <= self.spec.longest_pass)
             & (instruction.k_tiles != 0) & (instruction.n_tiles != 0)
-            & Cat(instruction.mode == mode for mode in MODES.values()).any())
+            & Cat(instruction.mode == mode for mode in MODES.values()).any()
+            & ~(instruction.paired & no_pair))
         # So do the queues: an instruction needs more cycles for its words than this looks back.
         room = Signal()
         m.d.sync += room.eq(Cat(queue.i.ready for queue in jobs.values()).all())
@@ -205,15 +210,19 @@ class ArrayEngine(wiring.Component):
             readers.append(reader)
 
         # The readers are ahead of the array, which follows the order of the jobs.
-        order = m.submodules.weight_order = SyncFIFO(width=2, depth=JobQueue.DEPTH)
-        from_scratch, transposed = order.r_data
+        asked = [job.payload.w_scratch, job.payload.transposed]
+        if spec.paired:
+            asked.append(job.payload.paired)
+        order = m.submodules.weight_order = SyncFIFO(width=len(asked), depth=JobQueue.DEPTH)
+        from_scratch, transposed, *paired = order.r_data
         beat = array.w.payload
         m.d.comb += [
-            order.w_data.eq(Cat(job.payload.w_scratch, job.payload.transposed)),
+            order.w_data.eq(Cat(asked)),
             order.w_en.eq(job.valid & job.ready),
             job.ready.eq(order.w_rdy & Mux(job.payload.w_scratch, readers[1].job.ready,
                                            readers[0].job.ready)),
             beat.transposed.eq(transposed),
+            *(beat.paired.eq(bit) for bit in paired),
         ]
         for reader, chosen, next_to_read in zip(
                 readers, (~from_scratch, from_scratch),
@@ -245,11 +254,11 @@ class ArrayEngine(wiring.Component):
 
         # A beat of a last pass over the inner dimension enters the array only if its results have
         # a place in the queue.
-        places = Signal(range(self.queued_results + 1), init=self.queued_results)
+        m.submodules.places = places = Places(self.queued_results)
         word, beat = reader.o.payload, array.a.payload
         _loops(m, reader.job.payload, base=job.payload.a_base, steps=(job.payload.a_row, 1, 0),
                counts=(job.payload.rows, job.payload.k_tiles, job.payload.n_tiles))
-        may_enter = ~word.last1 | (places != 0)
+        may_enter = ~word.last1 | places.some
         m.d.comb += [
             reader.job.valid.eq(job.valid), job.ready.eq(reader.job.ready),
             array.a.valid.eq(reader.o.valid & may_enter),
@@ -261,14 +270,20 @@ class ArrayEngine(wiring.Component):
         m.d.comb += [
             queue.w_en.eq(array.o.valid),
             queue.w_data.eq(Value.cast(array.o.payload)),
-            entrance.i.valid.eq(queue.r_rdy),
-            Value.cast(entrance.i.payload).eq(queue.r_data),
-            queue.r_en.eq(entrance.i.ready),
+        ]
+        leaving = entrance.i
+        if self.spec.paired:
+            m.submodules.halves = halves = BeatHalves(self.spec.matmul, array.summed)
+            wiring.connect(m, halves.o, entrance.i)
+            leaving = halves.i
+        m.d.comb += [
+            leaving.valid.eq(queue.r_rdy),
+            Value.cast(leaving.payload).eq(queue.r_data),
+            queue.r_en.eq(leaving.ready),
         ]
         wiring.connect(m, entrance.o, requantizer.i)
-        enters, leaves = self.beat & word.last1, queue.r_rdy & queue.r_en
-        with m.If(enters != leaves):
-            m.d.sync += places.eq(places + Mux(leaves, 1, -1))
+        m.d.comb += [places.take.eq(self.beat & word.last1),
+                     places.give.eq(queue.r_rdy & queue.r_en)]
 
     def _read_residual(self, m: Module, job: wiring.PureInterface) -> None:
         """Read what results are added to."""
@@ -303,7 +318,7 @@ class ArrayEngine(wiring.Component):
             output.i.payload.narrow.eq(results.payload.narrow),
             output.i.payload.data.eq(
                 Mux(results.payload.narrow, narrow, Value.cast(results.payload.data))),
-            output.i.payload.ends.eq(place.last0 & place.last1),
+            output.i.payload.ends.eq(place.last0 & place.last1 & place.last2),
         ]
         word = output.o.payload
         for port, chosen in ((self.w, word.narrow), (self.residual_w, ~word.narrow)):
@@ -320,8 +335,13 @@ class ArrayEngine(wiring.Component):
 
 
 def _result_loops(m: Module, loops: data.View, job: data.View) -> None:
-    """Drive the loops over an instruction's results."""
-    _loops(m, loops, base=job.o_base, steps=(job.o_row, 1, 0), counts=(job.rows, job.n_tiles, 1))
+    """Drive the loops over an instruction's results: words of a pass, rows, passes."""
+    if "paired" in job.shape().members:
+        words = Cat(~job.paired, job.paired)
+        steps, counts = (1, job.o_row, words), (words, job.rows, job.n_tiles)
+    else:
+        steps, counts = (job.o_row, 1, 0), (job.rows, job.n_tiles, 1)
+    _loops(m, loops, base=job.o_base, steps=steps, counts=counts)
 
 
 def _loops(m: Module, loops: data.View, *, base: Value, steps: Sequence[ValueLike],

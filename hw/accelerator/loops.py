@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from vitrtl.hw.accelerator.places import Places
 from vitrtl.hw.accelerator.ports import ReadPort
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 
@@ -175,21 +176,18 @@ class WordReader(wiring.Component):
         m.submodules.ahead = ahead = SkidBuffer(LoopAddress(self.words))
         wiring.connect(m, wiring.flipped(self.job), addresses.job)
 
+        m.submodules.places = places = Places(self.queue)
         sent, taken = Signal(), Signal()
-        places = Signal(range(self.queue + 1), init=self.queue)
-        has_place = Signal(init=1)
         address = addresses.o.payload
         m.d.comb += [
-            ahead.i.valid.eq(addresses.o.valid & has_place), ahead.i.payload.eq(address),
-            addresses.o.ready.eq(ahead.i.ready & has_place),
+            ahead.i.valid.eq(addresses.o.valid & places.some), ahead.i.payload.eq(address),
+            addresses.o.ready.eq(ahead.i.ready & places.some),
             sent.eq(ahead.i.valid & ahead.i.ready),
             self.port.en.eq(ahead.o.valid), self.port.addr.eq(ahead.o.payload.addr),
             ahead.o.ready.eq(self.port.ready),
             taken.eq(self.o.valid & self.o.ready),
+            places.take.eq(sent), places.give.eq(taken),
         ]
-        with m.If(sent != taken):
-            m.d.sync += [places.eq(places + Mux(taken, 1, -1)),
-                         has_place.eq(taken | (places != 1))]
 
         # Place in the loops from the address's departure, the word from its arrival.
         flags = m.submodules.flags = SyncFIFO(width=len(FLAGS), depth=self.queue)
@@ -200,6 +198,6 @@ class WordReader(wiring.Component):
             self.o.valid.eq(words.r_rdy), self.o.payload.data.eq(words.r_data),
             Cat(self.o.payload[name] for name in FLAGS).eq(flags.r_data),
             flags.r_en.eq(taken), words.r_en.eq(taken),
-            self.busy.eq(addresses.o.valid | ahead.o.valid | (places != self.queue)),
+            self.busy.eq(addresses.o.valid | ahead.o.valid | ~places.every),
         ]
         return m

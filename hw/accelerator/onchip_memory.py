@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Iterator
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In
 
 from vitrtl.hw.accelerator.axi import AXI4
+from vitrtl.hw.accelerator.places import Places
 from vitrtl.hw.accelerator.ports import ReadPort, WritePort
 from vitrtl.hw.accelerator.skid_buffer import SkidBuffer
 from vitrtl.hw.pipeline import Pipeline
@@ -167,17 +168,14 @@ class OnchipMemory(wiring.Component):
         # cycles to the bus.
         depth = self.latency + 4
         m.submodules.queue = queue = SyncFIFO(width=beat.size, depth=depth)
-        places, has_place = Signal(range(depth + 1), init=depth), Signal(init=1)
-        step, taken, ends = Signal(), Signal(), Signal()
+        m.submodules.places = places = Places(depth)
+        step, ends = Signal(), Signal()
         m.d.comb += [
-            step.eq(active & has_place),
+            step.eq(active & places.some),
             ends.eq(step & (left == 0)),
-            taken.eq(axi.rvalid & axi.rready),
+            places.take.eq(step), places.give.eq(axi.rvalid & axi.rready),
             bursts.o.ready.eq(~active | ends),
         ]
-        with m.If(step != taken):
-            m.d.sync += [places.eq(places + Mux(taken, 1, -1)),
-                         has_place.eq(taken | (places != 1))]
         with m.If(bursts.o.ready):
             m.d.sync += [active.eq(bursts.o.valid), place.eq(burst.addr[byte_bits:]),
                          left.eq(burst.length), ident.eq(burst.id)]

@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from vitrtl.hw.accelerator.loops import LoopWord
+from vitrtl.hw.accelerator.places import Places
 from vitrtl.hw.accelerator.ports import ConstantsPort, InstructionLayout
 from vitrtl.hw.accumulating_array import SumBeat
 from vitrtl.hw.block_memory import BlockMemory
@@ -27,10 +28,11 @@ QUEUE = 16
 class ResultJob(data.StructLayout):
     """What an instruction says of its results."""
 
-    def __init__(self) -> None:
+    def __init__(self, spec: AcceleratorSpec) -> None:
         fields = InstructionLayout(ARRAY).members
-        super().__init__({name: fields[name]
-                          for name in ("n_tiles", "constants", "per_channel", "mode")})
+        paired = ("paired",) if spec.paired else ()
+        names = ("n_tiles", "constants", "per_channel", "mode", *paired)
+        super().__init__({name: fields[name] for name in names})
 
 
 class ResultWord(data.StructLayout):
@@ -46,7 +48,8 @@ class ResultRequantizer(wiring.Component):
     """Lanes of the unit `vitrtl.hw.requantize`, through which a beat goes in several phases.
 
     Constants of channel c of a group are those of lane `c % lanes`, phase `c // lanes`. The group
-    is the job's; if it is per channel, each pass after its first has the next.
+    is the job's; if it is per channel, each pass after its first has the next. In a paired job,
+    beats have the two groups of their pass in turn.
 
     Parameters
     ----------
@@ -79,7 +82,7 @@ class ResultRequantizer(wiring.Component):
         self.distributed = distributed
         super().__init__({
             "constants": In(ConstantsPort(spec)),
-            "job": In(stream.Signature(ResultJob())),
+            "job": In(stream.Signature(ResultJob(spec))),
             "i": In(stream.Signature(SumBeat(spec.matmul))),
             "residual": In(stream.Signature(LoopWord(2 * 8 * spec.size))),
             "o": Out(stream.Signature(ResultWord(spec))),
@@ -102,7 +105,7 @@ class ResultRequantizer(wiring.Component):
         pipe = Pipeline(m, Const(1))
 
         # A job is held from the cycle after its predecessor's end.
-        job = Signal(ResultJob(), reset_less=True)
+        job = Signal(ResultJob(spec), reset_less=True)
         held, step, ends = Signal(), Signal(), Signal()
         # The phase chooses among all data; what depends on it alone has a counter of its own.
         phase, left = Const(0, 0), Const(0, 0)
@@ -111,20 +114,16 @@ class ResultRequantizer(wiring.Component):
             left = Signal(range(self.phases), init=self.phases - 1)
         first_phase, last_phase = left == self.phases - 1, left == 0
         adds, final = Signal(reset_less=True), Signal(reset_less=True)
-        places, has_place = Signal(range(QUEUE + 1), init=QUEUE), Signal(init=1)
-        begins, leaves = Signal(), Signal()
+        m.submodules.places = places = Places(QUEUE)
         m.d.comb += [
-            step.eq(self.i.valid & held & (has_place | ~first_phase)
+            step.eq(self.i.valid & held & (places.some | ~first_phase)
                     & (self.residual.valid | ~adds)),
-            begins.eq(step & first_phase),
+            places.take.eq(step & first_phase),
             self.i.ready.eq(step & last_phase),
             self.residual.ready.eq(step & last_phase & adds),
             ends.eq(step & last_phase & self.i.payload.last & final),
             self.job.ready.eq(~held | ends),
         ]
-        with m.If(begins != leaves):
-            m.d.sync += [places.eq(places + Mux(leaves, 1, -1)),
-                         has_place.eq(leaves | (places != 1))]
         if self.phases > 1:
             with m.If(step):
                 m.d.sync += [phase.eq(phase + 1), left.eq(left - 1)]
@@ -135,6 +134,10 @@ class ResultRequantizer(wiring.Component):
         with m.Elif(step & last_phase & self.i.payload.last):
             m.d.sync += [job.n_tiles.eq(job.n_tiles - 1), final.eq(job.n_tiles == 2),
                          job.constants.eq(job.constants + job.per_channel)]
+        if spec.paired:
+            # The first of a pass's two groups is even, and its last beat has the second.
+            with m.Elif(step & last_phase & job.paired):
+                m.d.sync += job.constants[0].eq(job.constants[0] ^ job.per_channel)
 
         # Stages 1 to 7: one phase of the beat through the lanes.
         results = Signal(data.ArrayLayout(shape_of(spec.requantize.out_format), lanes))
@@ -173,7 +176,7 @@ class ResultRequantizer(wiring.Component):
             queue.w_data.eq(Cat(word, pipe.reg(narrows))),
             self.o.valid.eq(queue.r_rdy), queue.r_en.eq(self.o.ready),
             Cat(Value.cast(self.o.payload.data), self.o.payload.narrow).eq(queue.r_data),
-            leaves.eq(self.o.valid & self.o.ready),
+            places.give.eq(self.o.valid & self.o.ready),
         ]
         return m
 

@@ -143,11 +143,13 @@ class Ring:
     ----------
     name : for messages.
     words : of the memory.
+    multiple : what every address is a multiple of.
     """
 
-    def __init__(self, name: str, words: int) -> None:
+    def __init__(self, name: str, words: int, multiple: int = 1) -> None:
         self.name = name
         self.words = words
+        self.multiple = multiple
         self._next = 0
         self._pieces: list[Piece] = []
 
@@ -173,5 +175,5 @@ class Ring:
                             f"not {self.words}")
         piece = Piece(base, words)
         self._pieces.append(piece)
-        self._next = base + words
+        self._next = base + -(-words // self.multiple) * self.multiple
         return piece

@@ -19,7 +19,8 @@ from vitrtl.sw.accelerator.isa import (
 from vitrtl.sw.accelerator.spec import ARRAY, CONSTANT_BEATS, DMA, AcceleratorSpec
 
 __all__ = ["Access", "ArrayAddresses", "Instruction", "Step", "accesses", "array_addresses",
-           "decode", "encode", "length_of", "rows_of", "waits_of", "with_waits", "words_in"]
+           "decode", "encode", "length_of", "rows_of", "waits_of", "with_waits", "words_in",
+           "words_of_tile"]
 
 ADDRESS_MASK = (1 << 20) - 1
 """Addresses are sums modulo this and one; a memory takes the low bits that it has."""
@@ -95,8 +96,8 @@ class ArrayAddresses:
     ----------
     activations : (rows, k tiles).
     weights : (n tiles, k tiles, beats of a tile).
-    results : (rows, n tiles).
-    constants : (n tiles,), groups.
+    results : (rows, words); a tile makes one word of a row, or two if it is paired.
+    constants : (words,), groups.
     """
 
     activations: np.ndarray
@@ -116,16 +117,22 @@ def rows_of(base: int, step: int, rows: int, words: int) -> np.ndarray:
     return (base + step * np.arange(rows)[:, np.newaxis] + np.arange(words)) & ADDRESS_MASK
 
 
+def words_of_tile(fields: Mapping[str, int]) -> int:
+    """Return the words of a row's results that a `multiply` makes with one tile."""
+    return 1 + fields["paired"]
+
+
 def array_addresses(fields: Mapping[str, int], spec: AcceleratorSpec) -> ArrayAddresses:
     """Return the words that a `multiply` names."""
     f = fields
     n, k = np.arange(f["n_tiles"]), np.arange(f["k_tiles"])
+    words = f["n_tiles"] * words_of_tile(f)
     weights = (f["w_base"] + f["w_n"] * n[:, np.newaxis, np.newaxis]
                + f["w_k"] * k[:, np.newaxis] + f["w_i"] * np.arange(spec.size)) & ADDRESS_MASK
     return ArrayAddresses(
         activations=rows_of(f["a_base"], f["a_row"], f["rows"], f["k_tiles"]), weights=weights,
-        results=rows_of(f["o_base"], f["o_row"], f["rows"], f["n_tiles"]),
-        constants=f["constants"] + n * f["per_channel"])
+        results=rows_of(f["o_base"], f["o_row"], f["rows"], words),
+        constants=f["constants"] + np.arange(words) * f["per_channel"])
 
 
 def accesses(engine: int, fields: Mapping[str, int], spec: AcceleratorSpec) -> list[Access]:

@@ -48,11 +48,13 @@ FIELDS: Mapping[int, tuple[tuple[str, int], ...]] = {
           ("flip", 1)),
     # For n, for k: tile at w_base + n*w_n + k*w_k, its beat i at + i*w_i; activations of row r at
     # a_base + r*a_row + k; result of row r at o_base + r*o_row + n. Constants of n are group
-    # `constants`, + n if `per_channel`.
+    # `constants`, + n if `per_channel`. If `paired`, a byte of a tile is two weights, of columns c
+    # and, in its upper half, size + c; results and constants are those of 2n and 2n + 1, and
+    # `constants` is even.
     ARRAY: (*COMMON, ("rows", 12), ("k_tiles", 12), ("n_tiles", 12), ("a_base", 20),
             ("a_row", 16), ("w_scratch", 1), ("transposed", 1), ("w_base", 20), ("w_n", 16),
             ("w_k", 16), ("w_i", 16), ("constants", 12), ("per_channel", 1), ("mode", 2),
-            ("o_base", 20), ("o_row", 16)),
+            ("o_base", 20), ("o_row", 16), ("paired", 1)),
     # `config` words of constants follow, and are loaded first; then row r of `elements` from
     # i_base + r*i_row to o_base + r*o_row. No rows: constants only.
     VECTOR: (*COMMON, ("rows", 16), ("elements", 16), ("i_base", 20), ("i_row", 16),

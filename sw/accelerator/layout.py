@@ -42,17 +42,22 @@ def padded(array: np.ndarray, *multiples: int) -> np.ndarray:
         for length, multiple in zip(array.shape[lead:], multiples, strict=True)])
 
 
-def weight_tiles(weight: np.ndarray, size: int) -> np.ndarray:
+def weight_tiles(weight: np.ndarray, size: int, words: int = 1) -> np.ndarray:
     """Return the beats of a weight matrix, tile by tile: output columns outermost.
+
+    Parameters
+    ----------
+    words : of results that a tile makes; with two, the lower half of a byte is a weight of the
+        first one's columns, and the upper half one of the second's.
 
     Shape
     -----
     (K, N) to (n tiles, k tiles, size, size) bytes; a beat is a row of a tile.
     """
-    whole = padded(weight.astype(np.int8), size, size).view(np.uint8)
+    whole = padded(weight.astype(np.int8), size, words * size).view(np.uint8)
     k, n = whole.shape
-    return np.ascontiguousarray(
-        whole.reshape(k // size, size, n // size, size).transpose(2, 0, 1, 3))
+    tiles = whole.reshape(k // size, size, -1, words, size).transpose(3, 2, 0, 1, 4)
+    return np.ascontiguousarray(tiles[0] if words == 1 else tiles[0] & 15 | tiles[1] << 4)
 
 
 def constant_groups(constants: RequantizeConstants, columns: slice, size: int) -> np.ndarray:

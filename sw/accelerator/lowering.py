@@ -7,11 +7,12 @@ stream are part of the multiplication before them.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
-from vitrtl.sw.accelerator.spec import ACTIVATION
+from vitrtl.sw.accelerator.spec import ACTIVATION, HALF_WEIGHT, AcceleratorSpec
 from vitrtl.sw.catalog import UNITS
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.fixed_point import Format
@@ -36,6 +37,7 @@ class Linear:
     weight : (inner, channels).
     spec, constants : of the requantizer.
     adds : whether the result is added to the stream.
+    parts : of the channels, equal ones side by side, which go to places of their own.
     """
 
     label: str
@@ -44,6 +46,21 @@ class Linear:
     spec: RequantizeSpec
     constants: RequantizeConstants
     adds: bool
+    parts: int = 1
+
+    @functools.cached_property
+    def short(self) -> bool:
+        """Whether all weights have four bits."""
+        return bool(HALF_WEIGHT.lo <= self.weight.min() and self.weight.max() <= HALF_WEIGHT.hi)
+
+    def can_pair(self, size: int) -> bool:
+        """Whether two weights can be in a byte without a part that ends with half a tile."""
+        words = -(-self.weight.shape[1] // (self.parts * size))
+        return self.short and words % 2 == 0
+
+    def tile_words(self, spec: AcceleratorSpec) -> int:
+        """Return the words of a row's results that the array makes with one tile of weights."""
+        return 2 if spec.paired and self.can_pair(spec.size) else 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -329,7 +346,9 @@ class _Lowering:
         counts = {(move.attributes["heads"], move.attributes["parts"]) for move in moves}
         if len(counts) != 1:
             raise _cannot(moves[0], "must have as many heads and parts as keys and values have")
-        return Attention(norm=norm, qkv=qkv, heads=moves[0].attributes["heads"],
+        ((heads, parts),) = counts
+        qkv = dataclasses.replace(qkv, parts=heads * parts)
+        return Attention(norm=norm, qkv=qkv, heads=heads,
                          parts=tuple(move.attributes["part"] for move in moves), scores=product,
                          softmax=softmax, context=mixed,
                          proj=self._addition(merged.output, stream))
@@ -373,8 +392,8 @@ class _Lowering:
         if node.unit_constants.transposed:
             weight = weight.T
         product, last = self._product(node, wide)
-        return Linear(label=node.name, node=last.output, weight=weight, spec=product.spec,
-                      constants=product.constants, adds=False), last
+        return Linear(label=node.name, node=last.output, weight=weight,
+                      spec=product.spec, constants=product.constants, adds=False), last
 
     def _product(self, node: Node, wide: bool = False) -> tuple[Product, Node]:
         """Return a multiplication with its requantizer, whose results are s16 if `wide`."""

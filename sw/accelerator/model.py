@@ -105,13 +105,19 @@ class Model:
 
     def _product(self, f: dict[str, int]) -> np.ndarray:
         """Run a multiplication; return its results, garbage columns included."""
+        if f["paired"] and not (self.spec.paired and f["constants"] % 2 == 0):
+            raise ValueError("a multiply can be paired only on an accelerator that is, and with an "
+                             f"even group of constants, not {f['constants']}")
         at = array_addresses(f, self.spec)
-        rows, n_tiles = at.results.shape
+        rows, words = at.results.shape
         a = self._read(self.scratch, "scratch", at.activations).reshape(rows, -1)
         beats = (self._read(self.scratch, "scratch", at.weights) if f["w_scratch"]
                  else self._read(self.weights, "weights", at.weights))
         # (n, k, beat, element): a beat is a row of its tile, or a column.
         tiles = beats.swapaxes(2, 3) if f["transposed"] else beats
+        if f["paired"]:
+            # The lower halves of bytes, extended by their sign, and behind them the upper ones.
+            tiles = np.concatenate([tiles << 4 >> 4, tiles >> 4], axis=3)
         b = tiles.transpose(1, 2, 0, 3).reshape(a.shape[1], -1)
         sums = require(self._multiply(a, b).astype(np.int64), Format(32, True), "accumulator")
         constants = RequantizeConstants(bias=self.bias[at.constants].reshape(-1),
@@ -120,12 +126,12 @@ class Model:
         result = requantize(sums, self.spec.requantize, constants)
         if f["mode"] == MODES["narrow"]:
             result = saturate(result, Format(self.spec.activation_width, True))
-        words = result.reshape(rows, n_tiles, self.spec.size)
+        result = result.reshape(rows, words, self.spec.size)
         target = self.scratch if f["mode"] == MODES["narrow"] else self.residual
         if f["mode"] == MODES["add"]:
-            words = saturate(target[at.results].astype(np.int64) + words, S16)
-        target[at.results] = words
-        return words.reshape(rows, -1)
+            result = saturate(target[at.results].astype(np.int64) + result, S16)
+        target[at.results] = result
+        return result.reshape(rows, -1)
 
     def _rows(self, number: int, f: dict[str, int], config: list[ConfigWord]) -> np.ndarray:
         """Run a vector unit; return its results."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from vitrtl.sw.accelerator.configuration_words import load_cycles
 from vitrtl.sw.accelerator.hazards import in_some_order
-from vitrtl.sw.accelerator.instruction import length_of, waits_of
+from vitrtl.sw.accelerator.instruction import length_of, waits_of, words_of_tile
 from vitrtl.sw.accelerator.isa import HEADER_WORDS, OPCODES, WORD_BITS, words_of
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
@@ -181,22 +181,28 @@ class _Array(_Engine):
         begin = max(ready, self._decoded())
         if len(self.ends) >= self.IN_FLIGHT:
             begin = max(begin, self.ends[-self.IN_FLIGHT] + 1)
-        rows, k_tiles = fields["rows"], fields["k_tiles"]
+        rows, k_tiles, words = fields["rows"], fields["k_tiles"], words_of_tile(fields)
         passed = max(rows, self.shortest)
         at = max(begin + self.first, self._free)
         for _ in range(fields["n_tiles"]):
             at += (k_tiles - 1) * passed
-            last = max(at + rows - 1, self._place_for_last(at, rows))
-            self._written = max(at + self.result + (rows - 1) * self.per_word,
-                                self._written + rows * self.per_word, last + self.result)
+            last = max(at + rows - 1, self._place_for_last(at, rows, words))
+            self._written = max(at + self.result + (rows * words - 1) * self.per_word,
+                                self._written + rows * words * self.per_word,
+                                last + self.result + (words - 1) * self.per_word)
             at = max(at + passed, last + 1)
         self._free = at
         # Skid buffer and register.
         return begin, self._written + 1
 
-    def _place_for_last(self, at: int, rows: int) -> int:
-        """Return the first cycle in which a last pass's last beat has a place in the queue."""
-        before = rows - 1 - self.places
+    def _place_for_last(self, at: int, rows: int, words: int) -> int:
+        """Return the first cycle in which a last pass's last beat has a place in the queue.
+
+        Parameters
+        ----------
+        words : of each beat, whose place is free when the last of them leaves.
+        """
+        before = (rows - self.places) * words - 1
         if before >= 0:
             written = max(at + self.result, self._written + self.per_word) + before * self.per_word
         else:

@@ -23,7 +23,7 @@ from vitrtl.sw.structure import patchify
 __all__ = ["FORMAT", "VERSION", "Program", "load", "pack_image", "save", "unpack_logits"]
 
 FORMAT = "vitrtl.program"
-VERSION = 1
+VERSION = 2
 JSON_NAME = "program.json"
 BINARY_NAME = "program.bin"
 

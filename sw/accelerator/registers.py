@@ -16,7 +16,7 @@ __all__ = ["ADDRESS_BITS", "CONTROL_ENGINE", "FAULTS", "REGISTERS", "VERSION", "
            "spec_value"]
 
 ADDRESS_BITS = 8
-VERSION = 1
+VERSION = 2
 """Of registers and instructions together; a driver refuses another one."""
 
 FAULTS: Mapping[str, int] = {

@@ -147,7 +147,7 @@ class _Scheduler:
         self.instructions: list[Instruction] = []
         self.segment = Segment(PROGRAM_ALIGNMENT)
         self.weights = Ring("weight_words", spec.weight_words)
-        self.constants = Ring("constant_groups", spec.constant_groups)
+        self.constants = Ring("constant_groups", spec.constant_groups, 2 if spec.paired else 1)
         self.buffers = place(buffers_of(transformer, spec), spec)
         self.blocks = blocks_of(transformer.tokens, spec)
         self.loaded: dict[int, object] = {}
@@ -231,18 +231,19 @@ class _Scheduler:
         """Compute some of queries, keys and values of one head."""
         dim = layer.qkv.weight.shape[1] // (3 * layer.heads)
         names = dict(zip(layer.parts, ("queries", "keys", "values"), strict=True))
-        limit = self._tiles_at_once(layer.qkv)
+        limit, words = self._tiles_at_once(layer.qkv), layer.qkv.tile_words(self.spec)
+        wide = words * self.size
         wanted = []
         for part in parts:
             start = (part * layer.heads + head) * dim
-            for low, high in even_parts(dim // self.size, limit):
+            for low, high in even_parts(dim // wide, limit):
                 wanted.append((names[part], Columns(
-                    start + low * self.size, start + high * self.size,
-                    head * dim // self.size + low)))
+                    start + low * wide, start + high * wide,
+                    head * dim // self.size + low * words)))
         normalized = self.buffers["normalized"]
         while wanted:
             taken, tiles = [], 0
-            while wanted and (tiles := tiles + self._tiles(wanted[0][1])) <= limit:
+            while wanted and (tiles := tiles + self._tiles(layer.qkv, wanted[0][1])) <= limit:
                 taken.append(wanted.pop(0))
             pieces = [self._load_linear(layer.qkv, columns) for _, columns in taken]
             for block in self.blocks:
@@ -351,15 +352,15 @@ class _Scheduler:
                                mode="add")
             self._release(pieces)
 
-    def _tiles(self, columns: Columns) -> int:
-        return -(-(columns.stop - columns.start) // self.size)
+    def _tiles(self, linear: Linear, columns: Columns) -> int:
+        return -(-(columns.stop - columns.start) // (self.size * linear.tile_words(self.spec)))
 
     def _tiles_at_once(self, linear: Linear) -> int:
         """Return how many tiles of output columns are loaded at once."""
         words = -(-linear.weight.shape[0] // self.size) * self.size
         limit = self.weights.largest // words
         if linear.constants.per_channel:
-            limit = min(limit, self.constants.largest)
+            limit = min(limit, self.constants.largest // linear.tile_words(self.spec))
         if not limit:
             raise UserError(f"weight_words must be at least {2 * words}, twice those of one "
                             f"column of tiles of {linear.label}, not {self.spec.weight_words}")
@@ -367,13 +368,15 @@ class _Scheduler:
 
     def _chunks(self, linear: Linear) -> Iterator[Columns]:
         """Yield the columns of a layer that are loaded at once."""
-        width = linear.weight.shape[1]
-        for low, high in even_parts(-(-width // self.size), self._tiles_at_once(linear)):
-            yield Columns(low * self.size, min(high * self.size, width), low)
+        width, words = linear.weight.shape[1], linear.tile_words(self.spec)
+        wide = words * self.size
+        for low, high in even_parts(-(-width // wide), self._tiles_at_once(linear)):
+            yield Columns(low * wide, min(high * wide, width), low * words)
 
     def _load_linear(self, linear: Linear, columns: Columns) -> list[Piece]:
         """Load weights and constants of some columns; return their places."""
-        beats = weight_tiles(linear.weight[:, columns.start:columns.stop], self.size)
+        beats = weight_tiles(linear.weight[:, columns.start:columns.stop], self.size,
+                             linear.tile_words(self.spec))
         words = beats.size // self.size
         piece = self.weights.take(words, linear.label)
         self._load("weights", piece.base, words, offset=self.segment.append(beats),
@@ -420,10 +423,10 @@ class _Scheduler:
                  column=columns.start, columns=count, label=label or linear.label,
                  macs=block.rows * count * (inner or linear.weight.shape[0])),
             opcode=OPCODES["multiply"], rows=block.rows, k_tiles=k_tiles,
-            n_tiles=self._tiles(columns), a_base=a, a_row=a_row, w_base=weights.base,
+            n_tiles=self._tiles(linear, columns), a_base=a, a_row=a_row, w_base=weights.base,
             w_n=k_tiles * self.size, w_k=self.size, w_i=1, constants=constants.base,
             per_channel=int(linear.constants.per_channel), mode=MODES[mode], o_base=o_base,
-            o_row=o_row)
+            o_row=o_row, paired=int(linear.tile_words(self.spec) == 2))
 
     def _product(self, product: Product, head: int, block: Block, columns: int, inner: int,
                  constants: Piece, *, a: int, a_row: int, o: int, o_row: int,

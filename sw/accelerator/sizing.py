@@ -43,18 +43,22 @@ def size_accelerator(network: IntegerNetwork, **fields: Any) -> AcceleratorSpec:
 
 def _sized(transformer: Transformer, fields: dict[str, Any]) -> AcceleratorSpec:
     size = fields.get("size", AcceleratorSpec.size)
-    inner = [-(-linear.weight.shape[0] // size) for linear in _linears(transformer)]
+    linears = _linears(transformer)
+    inner = [-(-linear.weight.shape[0] // size) for linear in linears]
     chosen: dict[str, Any] = {
         "longest_pass": 4 * size,
         "requantize_lanes": size // 2,
+        "paired": any(linear.can_pair(size) for linear in linears),
         "activation_width": transformer.activation_width,
         "residual_words": _power_of_two(transformer.tokens * -(-transformer.width // size)),
         "weight_words": _power_of_two(2 * COLUMNS_AT_ONCE * max(inner) * size),
     } | fields
     if "constant_groups" not in fields:
         half = chosen["weight_words"] // 2
-        most = max(min(-(-linear.weight.shape[1] // size), half // (tiles * size))
-                   for linear, tiles in zip(_linears(transformer), inner, strict=True))
+        spec = AcceleratorSpec(**chosen)
+        most = max(min(-(-linear.weight.shape[1] // size),
+                       half // (tiles * size) * linear.tile_words(spec))
+                   for linear, tiles in zip(linears, inner, strict=True))
         chosen["constant_groups"] = _power_of_two(4 * max(1, most))
     if "bank_words" not in fields:
         for bits in itertools.count(6):
@@ -87,7 +91,8 @@ def _engines(transformer: Transformer, spec: AcceleratorSpec) -> tuple[EngineSpe
         else:
             groups.append([vector])
     lanes = _lanes(transformer, spec)
-    parts = {layer.gelu.label: max(_columns(layer.fc1, spec)) * spec.size
+    parts = {layer.gelu.label: (max(_columns(layer.fc1, spec)) * spec.size
+                                * layer.fc1.tile_words(spec))
              for layer in transformer.layers
              if isinstance(layer, Mlp) and not layer.gelu.unit.spec.rowwise}
     return tuple(engine_spec(group, max(lanes[vector.label] for vector in group),
@@ -103,15 +108,15 @@ def _lanes(transformer: Transformer, spec: AcceleratorSpec) -> dict[str, int]:
     for layer in transformer.layers:
         if isinstance(layer, Attention):
             dim = -(-layer.qkv.weight.shape[1] // (3 * layer.heads * size))
-            inner = -(-layer.qkv.weight.shape[0] // size)
-            own = 3 * dim * inner + 2 * dim * -(-tokens // size)
+            inner, tiles = -(-layer.qkv.weight.shape[0] // size), dim // layer.qkv.tile_words(spec)
+            own = 3 * tiles * inner + 2 * dim * -(-tokens // size)
             lanes[layer.softmax.label] = _fewest(tokens, own)
             # Keys, queries and values of the first head, as many of them as are loaded at once.
-            after = min(3, max(1, _limit(layer.qkv, spec) // dim)) * dim * inner
+            after = min(3, max(1, _limit(layer.qkv, spec) // tiles)) * tiles * inner
         else:
             first = _columns(layer.fc1, spec)[0]
             own = -(-layer.fc1.weight.shape[0] // size)
-            lanes[layer.gelu.label] = _fewest(size, own)
+            lanes[layer.gelu.label] = _fewest(size * layer.fc1.tile_words(spec), own)
             after = first * own
         # A block is normalized while the array is at the last columns of the layer before, or
         # at the first of this one, and at other blocks.
@@ -135,7 +140,7 @@ def _limit(linear: Linear, spec: AcceleratorSpec) -> int:
 
 def _columns(linear: Linear, spec: AcceleratorSpec) -> list[int]:
     """Return how many columns of tiles are loaded at once."""
-    tiles = -(-linear.weight.shape[1] // spec.size)
+    tiles = -(-linear.weight.shape[1] // (spec.size * linear.tile_words(spec)))
     return [high - low for low, high in even_parts(tiles, _limit(linear, spec))]
 
 

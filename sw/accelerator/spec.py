@@ -12,13 +12,17 @@ from vitrtl.sw.golden.matmul import MatMulSpec
 from vitrtl.sw.golden.requantize import RequantizeSpec
 from vitrtl.sw.golden.unit import Spec, VectorSpec, check_range
 
-__all__ = ["ACTIVATION", "ARRAY", "CONSTANT_BEATS", "DMA", "AcceleratorSpec", "EngineSpec"]
+__all__ = ["ACTIVATION", "ARRAY", "CONSTANT_BEATS", "DMA", "HALF_WEIGHT", "AcceleratorSpec",
+           "EngineSpec"]
 
 DMA, ARRAY = 0, 1
 """Numbers of the engines that every accelerator has; vector engines follow, in their order."""
 
 ACTIVATION = Format(8, True)
 """What fits is an operand of the array."""
+
+HALF_WEIGHT = Format(4, True)
+"""What fits is a weight of which a byte holds two."""
 
 CONSTANT_BEATS = 8
 """Beats of the memory bus that hold the constants of one group: a channel takes 64 bits of them,
@@ -91,6 +95,7 @@ class AcceleratorSpec(Spec):
     residual_words : words of the residual memory.
     weight_words : words of the weight buffer.
     constant_groups : groups of the array's requantizer constants that are held.
+    paired : each multiplier of the array does two products with weights of four bits.
     engines : vector engines.
     """
 
@@ -103,6 +108,7 @@ class AcceleratorSpec(Spec):
     residual_words: int = 1024
     weight_words: int = 1024
     constant_groups: int = 32
+    paired: bool = False
     engines: tuple[EngineSpec, ...] = ()
 
     registers = ()
@@ -126,6 +132,8 @@ class AcceleratorSpec(Spec):
         check_range("residual_words", self.residual_words, 16, 1 << 20)
         check_range("weight_words", self.weight_words, 16, 1 << 20)
         check_range("constant_groups", self.constant_groups, 2, 4096)
+        if not isinstance(self.paired, bool):
+            raise ValueError(f"paired must be true or false, not {self.paired!r}")
         check_range("engines", len(self.engines), 0, 13)
 
     @property

@@ -20,6 +20,7 @@ MEMORY_LATENCY = 3
 CYCLES = 20_000
 SPEC = AcceleratorSpec(longest_pass=32, bank_words=256, residual_words=256, weight_words=512,
                        constant_groups=8)
+PAIRED = dataclasses.replace(SPEC, paired=True)
 
 
 class Memories:
@@ -75,22 +76,30 @@ class Memories:
                 first = fields["w_base"] + n * fields["w_n"] + k * fields["w_k"]
                 tile = source[(first + np.arange(size) * fields["w_i"]) % len(source)]
                 tiles.append(tile.T if fields["transposed"] else tile)
-            group = fields["constants"] + n * fields["per_channel"]
-            constants = RequantizeConstants(bias=self.bias[group], factor=self.factor[group],
-                                            per_channel=1)
-            sums = matmul(a, np.concatenate(tiles), spec.matmul)
-            results = requantize(sums, self.wide, constants)
-            places = fields["o_base"] + rows * fields["o_row"] + n
-            if fields["mode"] == MODES["narrow"]:
-                results = saturate(results, Format(spec.activation_width, True))
-                self.scratch[places] = results
-            else:
-                if fields["mode"] == MODES["add"]:
-                    results = saturate(results + self.residual[places], Format(16, True))
-                self.residual[places] = results
-            written += [(int(fields["mode"] != MODES["narrow"]), int(p), r.tolist())
-                        for p, r in zip(places, results, strict=True)]
+            weights = np.concatenate(tiles)
+            words = ([((weights & 15) ^ 8) - 8, weights >> 4] if fields.get("paired")
+                     else [weights])
+            results = [self.word(fields, rows, n * len(words) + i, matmul(a, part, spec.matmul))
+                       for i, part in enumerate(words)]
+            written += [write for row in zip(*results, strict=True) for write in row]
         return written
+
+    def word(self, fields, rows, n, sums):
+        """Requantize and store one word of each row; return (residual, address, codes)."""
+        group = fields["constants"] + n * fields["per_channel"]
+        constants = RequantizeConstants(bias=self.bias[group], factor=self.factor[group],
+                                        per_channel=1)
+        results = requantize(sums, self.wide, constants)
+        places = fields["o_base"] + rows * fields["o_row"] + n
+        if fields["mode"] == MODES["narrow"]:
+            results = saturate(results, Format(self.spec.activation_width, True))
+            self.scratch[places] = results
+        else:
+            if fields["mode"] == MODES["add"]:
+                results = saturate(results + self.residual[places], Format(16, True))
+            self.residual[places] = results
+        return [(int(fields["mode"] != MODES["narrow"]), int(p), r.tolist())
+                for p, r in zip(places, results, strict=True)]
 
 
 def as_word(codes, bits):
@@ -238,6 +247,12 @@ def instruction(size, rows, k_tiles, n_tiles, mode="narrow", **fields):
             "o_base": 32 if mode != "narrow" else 512, "o_row": n_tiles} | fields
 
 
+def pair(size, rows, k_tiles, n_tiles, mode="narrow", **fields):
+    """Return the fields of a multiplication by two weights in each byte."""
+    return instruction(size, rows, k_tiles, n_tiles, mode, paired=1,
+                       **{"o_row": 2 * n_tiles, "constants": 2} | fields)
+
+
 def check(spec, programs, busy=0.0, seed=0, expected=None):
     """Run instructions on gates, and on the golden model unless those are `expected` for it.
 
@@ -355,13 +370,78 @@ def test_a_long_last_pass_is_held_up_only_by_the_requantizer():
     assert set(np.diff(trace.write_cycles)) == {dut.result_cycles}
 
 
-@pytest.mark.parametrize("fields", [
-    {"rows": 0}, {"rows": 33}, {"k_tiles": 0}, {"n_tiles": 0}, {"mode": 3},
-    {"opcode": OPCODES["load"]},
+@pytest.mark.parametrize(("rows", "k_tiles", "n_tiles", "mode"), [
+    (1, 1, 1, "narrow"), (1, 5, 2, "add"), (22, 2, 3, "wide"), (32, 1, 2, "narrow"),
 ])
-def test_an_instruction_that_cannot_be_done_is_a_fault(fields):
-    memories = Memories(SPEC, np.random.default_rng(0))
-    trace = playground(SPEC).run(memories, [instruction(8, 1, 1, 1),
+def test_a_byte_is_two_weights_where_the_instruction_says_so(rows, k_tiles, n_tiles, mode):
+    check(PAIRED, [pair(8, rows, k_tiles, n_tiles, mode)])
+
+
+MIXED_PAIRS = [
+    pair(8, 8, 2, 1), instruction(8, 22, 1, 2, "wide"), instruction(8, 1, 2, 1, o_base=600),
+    pair(8, 3, 1, 2, "add", per_channel=0, constants=4, transposed=1, o_base=200),
+    pair(8, 1, 1, 1, o_base=700), pair(8, 2, 3, 1, w_scratch=1, w_base=900, o_base=750),
+    instruction(8, 1, 3, 1, w_scratch=1, transposed=1, w_base=640, o_base=800),
+    instruction(8, 32, 2, 1, o_base=900, transposed=1),
+]
+
+
+@pytest.mark.parametrize("busy", [0.0, 0.6])
+def test_paired_and_plain_instructions_follow_each_other(busy):
+    check(PAIRED, MIXED_PAIRS, busy, seed=3)
+
+
+def test_halves_of_the_largest_operands_are_joined_without_loss():
+    memories, golden = (Memories(PAIRED, np.random.default_rng(4)) for _ in range(2))
+    for memory in (memories, golden):
+        memory.scratch[:] = -128
+        memory.weights[:] = np.array([-128, 127, 15, -1, -8, 7, 112, -113])
+    programs = [instruction(8, 4, 9, 1), pair(8, 4, 9, 1, o_base=600)]
+    writes = [word for fields in programs for word in golden.execute(fields)]
+    assert playground(PAIRED).run(memories, programs).writes == writes
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+def test_lanes_of_the_requantizer_change_only_the_time_of_pairs(lanes):
+    check(dataclasses.replace(PAIRED, requantize_lanes=lanes), MIXED_PAIRS[:5])
+
+
+def test_pairs_on_a_larger_array_with_memories_in_blocks():
+    spec = dataclasses.replace(PAIRED, size=16, requantize_lanes=4, longest_pass=80,
+                               constant_groups=20)
+    check(spec, [pair(16, 5, 2, 1), instruction(16, 3, 1, 1, "wide"),
+                 pair(16, 4, 1, 1, "add", constants=18, o_base=200)], busy=0.2)
+
+
+def test_no_cycle_is_lost_between_paired_and_plain_passes():
+    rows = ArrayEngine(PAIRED).shortest_pass
+    assert rows == ArrayEngine(SPEC).shortest_pass
+    # A row's two words take four cycles of the requantizer, and so four passes.
+    programs = [pair(8, rows, 4, 2), instruction(8, rows, 2, 1, o_base=800), pair(8, rows, 4, 1)]
+    trace, _ = check(PAIRED, programs)
+    assert trace.beats[-1] - trace.beats[0] == len(trace.beats) - 1
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 8])
+def test_times_of_pairs_are_the_stated_ones(lanes):
+    spec = dataclasses.replace(PAIRED, requantize_lanes=lanes)
+    trace, dut = check(spec, [pair(8, 20, 1, 1)])
+    assert trace.beats[0] - trace.issued[0] == dut.first_beat(MEMORY_LATENCY)
+    assert trace.write_cycles[0] - trace.beats[0] == dut.result
+    assert set(np.diff(trace.write_cycles)) == {dut.result_cycles}
+    assert len(trace.writes) == 40
+    assert trace.done == [trace.write_cycles[-1] + 1]
+
+
+@pytest.mark.parametrize("spec, fields", [
+    *((SPEC, fields) for fields in (
+        {"rows": 0}, {"rows": 33}, {"k_tiles": 0}, {"n_tiles": 0}, {"mode": 3},
+        {"opcode": OPCODES["load"]}, {"paired": 1, "constants": 2})),
+    (PAIRED, {"paired": 1, "constants": 3}),
+])
+def test_an_instruction_that_cannot_be_done_is_a_fault(spec, fields):
+    memories = Memories(spec, np.random.default_rng(0))
+    trace = playground(spec).run(memories, [instruction(8, 1, 1, 1),
                                             instruction(8, 1, 1, 1) | fields])
     assert trace.faults == [FAULTS["bad program"]]
     assert len(trace.writes) == len(trace.done) == 1

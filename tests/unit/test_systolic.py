@@ -19,19 +19,19 @@ def packed(codes, width):
     return sum((int(code) & ((1 << width) - 1)) << width * i for i, code in enumerate(codes))
 
 
-@pytest.mark.parametrize(("a_width", "b_width"), [(8, 4), (3, 5), (2, 2)])
-def test_both_products_are_exact_for_all_operands(a_width, b_width):
-    dut = PairedMultiplier(signed(a_width), signed(b_width))
-    left, right = (range(-(1 << width - 1), 1 << width - 1) for width in (a_width, b_width))
-    operands = list(itertools.product(left, right, right))
+@pytest.mark.parametrize("widths", [(8, 4, 4), (3, 5, 5), (2, 2, 2), (8, 5, 4), (4, 3, 5)])
+def test_both_products_are_exact_for_all_operands(widths):
+    dut = PairedMultiplier(*map(signed, widths))
+    ranges = [range(-(1 << width - 1), 1 << width - 1) for width in widths]
+    operands = list(itertools.product(*ranges))
     products = []
 
     async def bench(ctx):
         ctx.set(dut.en, 1)
         ctx.set(dut.en_b, 1)
-        for a, *b in [*operands, *[(0, 0, 0)] * (dut.LATENCY - 1)]:
+        for a, low, high in [*operands, *[(0, 0, 0)] * (dut.LATENCY - 1)]:
             ctx.set(dut.a, a)
-            ctx.set(dut.b.as_value(), packed(b, b_width))
+            ctx.set(dut.b, {"low": low, "high": high})
             _, _, low, high = await ctx.tick().sample(dut.o_low, dut.o_high)
             products.append((low, (high + 1) >> 1))
         products.append((ctx.get(dut.o_low), (ctx.get(dut.o_high) + 1) >> 1))
@@ -45,37 +45,43 @@ def test_both_products_are_exact_for_all_operands(a_width, b_width):
 
 
 @pytest.mark.parametrize(("shapes", "message"), [
-    ((signed(8), signed(5)), (r"^paired operands must pack into 18 bits, which signed\(8\) and "
-                              r"twice signed\(5\) do not$")),
-    ((unsigned(8), signed(4)), (r"^paired operands must be signed, not unsigned\(8\) and "
-                                r"signed\(4\)$")),
+    ((signed(8), signed(5), signed(5)), (r"^paired operands must pack into 18 bits, which "
+                                         r"signed\(8\) with signed\(5\) and signed\(5\) do not$")),
+    ((unsigned(8), signed(4), signed(4)), (r"^paired operands must be signed, not unsigned\(8\) "
+                                           r"with signed\(4\) and signed\(4\)$")),
 ])
 def test_operands_that_do_not_pack_are_refused(shapes, message):
     with pytest.raises(ValueError, match=message):
         PairedMultiplier(*shapes)
 
 
-@pytest.mark.parametrize(("widths", "fits"), [((8, 4), True), ((9, 4), True), ((10, 4), False),
-                                              ((8, 5), False), ((7, 5), True), ((16, 2), False)])
+@pytest.mark.parametrize(("widths", "fits"), [
+    ((8, 4, 4), True), ((9, 4, 4), True), ((10, 4, 4), False), ((8, 5, 5), False),
+    ((7, 5, 5), True), ((16, 2, 2), False), ((8, 5, 4), True), ((8, 4, 5), True),
+    ((9, 5, 4), False)])
 def test_a_pair_fits_if_the_packed_operand_has_18_bits(widths, fits):
     assert PairedMultiplier.fits(*map(signed, widths)) == fits
     if fits:
-        a, b = widths
-        lowest = -(1 << b - 1)
-        assert (lowest << a + b) + lowest >= -(1 << Multiplier.LONGEST - 1)
+        a, low, high = widths
+        lowest = -(1 << low - 1)
+        assert (-(1 << high - 1) << a + low) + lowest >= -(1 << Multiplier.LONGEST - 1)
 
 
-def multiply(spec, tiles, passes, *, transposed):
+def multiply(spec, tiles, passes, *, transposed=False, pairs=None):
     """Send passes over tiles, each as soon as its tile stands; return their sums.
 
     Every sum is taken `latency` cycles after its activations, and a tile is written from `wave`
     cycles after the swap on.
+
+    Parameters
+    ----------
+    pairs : for an array that splits weights, whether those of each tile are pairs.
     """
-    dut = SystolicArray(spec)
+    dut = SystolicArray(spec, splits=pairs is not None)
     events, at, results = {}, 0, [[] for _ in passes]
     for number, (tile, rows) in enumerate(zip(tiles, passes, strict=True)):
         for index, beat in enumerate(tile.T if transposed else tile):
-            events.setdefault(at + index, {})["load"] = (index, beat)
+            events.setdefault(at + index, {})["load"] = (index, beat, pairs and pairs[number])
         begins = at + len(tile)
         for index, row in enumerate(rows):
             events.setdefault(begins + index, {})["row"] = (row, index == 0)
@@ -86,10 +92,12 @@ def multiply(spec, tiles, passes, *, transposed):
         ctx.set(dut.transposed, int(transposed))
         for cycle in range(max(events) + 1):
             event = events.get(cycle, {})
-            index, beat = event.get("load", (0, [0]))
+            index, beat, paired = event.get("load", (0, [0], False))
             row, swap = event.get("row", ([0], False))
             ctx.set(dut.load, "load" in event)
             ctx.set(dut.load_index, index)
+            if pairs is not None:
+                ctx.set(dut.paired, int(paired))
             ctx.set(dut.weights.as_value(), packed(beat, spec.weight_width))
             ctx.set(dut.activations.as_value(), packed(row, spec.in_width))
             ctx.set(dut.swap, int(swap))
@@ -122,6 +130,26 @@ def test_sums_come_when_stated_and_the_next_tile_can_be_written_then(rows, colum
     steps = columns if weight_width == 8 else (columns + 1) // 2
     assert dut.latency == rows + steps + 2
     assert dut.wave == max(rows, steps)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_weights_are_split_in_halves_or_are_two_each_from_tile_to_tile(transposed):
+    spec = MatMulSpec(rows=4, columns=4)
+    rng = np.random.default_rng(1)
+    pairs = [True, False, True, True, False, False]
+    tiles = [np.full((4, 4), -120), np.full((4, 4), -113), *rng.integers(-128, 128, (4, 4, 4))]
+    passes = [np.full((1, 4), -128), *(rng.integers(-128, 128, (n, 4)) for n in (1, 9, 2, 12, 3))]
+    dut, results = multiply(spec, tiles, passes, transposed=transposed, pairs=pairs)
+    for tile, rows, sums, paired in zip(tiles, passes, results, pairs, strict=True):
+        low, high = np.array(sums)[:, ::2], np.array(sums)[:, 1::2]
+        if paired:
+            np.testing.assert_array_equal(low, rows @ (((tile & 15) ^ 8) - 8))
+            np.testing.assert_array_equal(high, rows @ (tile >> 4))
+        else:
+            np.testing.assert_array_equal(low + 16 * high, rows @ tile)
+    plain = SystolicArray(spec)
+    assert (dut.latency, dut.wave) == (plain.latency, plain.wave)
+    assert dut.summed.longest_inner == spec.longest_inner
 
 
 @pytest.mark.parametrize("device", DEVICES)
