@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -125,7 +125,7 @@ class SystolicArray(wiring.Component):
                 held = []
                 for column in range(first, min(first + self._lanes, spec.columns)):
                     # The next tile's weight waits in a register of its own.
-                    waiting = Signal(width, reset_less=True)
+                    waiting = Signal(Shape(width, signed=not self.splits), reset_less=True)
                     weight, write = weights[column * width:(column + 1) * width], write_row[row]
                     if spec.transposable:
                         along = weights[row * width:(row + 1) * width]
