@@ -23,7 +23,7 @@ def size_accelerator(network: IntegerNetwork, **fields: Any) -> AcceleratorSpec:
 
     A vector engine has as few lanes as keep it from holding up the array: a softmax within the
     time of a head's products, a GELU within that of the layer before it, a LayerNorm within what
-    the array does beside it.
+    the array does beside it. Weights are paired if those of any layer can be.
 
     Parameters
     ----------
