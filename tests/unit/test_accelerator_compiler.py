@@ -381,6 +381,7 @@ def test_images_are_checked(tiny_program):
                    "16 columns, not 8$")),
     ({"requantize_lanes": 3}, "^requantize_lanes must be 1, 2"),
     ({"paired": 1}, "^paired must be true or false, not 1$"),
+    ({"paired": True, "constant_groups": 2}, r"^constant_groups must be 4\.\.4096, not 2"),
 ])
 def test_what_does_not_fit_is_refused(tiny, fields, message):
     with pytest.raises(UserError, match=message):
