@@ -11,7 +11,7 @@ help:
 	@echo "make coverage the same with 2, 4 and 8 lanes, narrow inputs and the longest rows, without a network"
 	@echo "make accel    run the whole network on the accelerator's Verilog, 32 images, every layer compared"
 	@echo "              IMAGES=4  fewer;  SIZE=16  on a larger array;  DEVICE=ecp5"
-	@echo "make accel-study  DeiT-Tiny on a 16 x 16 array, and the digits behind slow memories, for docs/accelerator.md"
+	@echo "make accel-study  DeiT-Tiny on a 16 x 16 array, the digits with s4 weights, and behind slow memories, for docs/accelerator.md"
 	@echo "make gatesim  simulate the netlists after synthesis on the same vectors"
 	@echo "make search   choose a method per layer from accuracy and measured cost"
 	@echo "make study    search and ablate the hard networks, whose tables are in docs/quantization.md"
@@ -36,8 +36,9 @@ sim: $(VECTORS)
 accel: $(NETWORK)
 	@$(VITRTL) run $(dir $(NETWORK)) --images $(IMAGES) --size $(SIZE) --device $(DEVICE) --jobs $(JOBS) --build $(BUILD)/sim --out $(BUILD)/accel
 
-accel-study: $(NETWORK) $(DEIT)
+accel-study: $(NETWORK) $(DEIT) $(W4A8)
 	@$(VITRTL) run $(dir $(DEIT)) --size 16 --jobs $(JOBS) --build $(BUILD)/sim --out $(BUILD)/accel-deit
+	@$(VITRTL) run $(dir $(W4A8)) --jobs $(JOBS) --build $(BUILD)/sim --out $(BUILD)/accel-w4a8
 	@$(VITRTL) run $(dir $(NETWORK)) --size 16 --sweep --jobs $(JOBS) --build $(BUILD)/sim --out $(BUILD)/accel-sweep
 
 coverage: $(COVERAGE)

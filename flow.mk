@@ -19,6 +19,7 @@ READY   := $(VENV)/.ready
 VITRTL  := $(VENV)/bin/vitrtl
 NETWORK := $(BUILD)/network/network.json
 DEIT    := $(BUILD)/deit/network.json
+W4A8    := $(BUILD)/digits_w4a8/network.json
 VECTORS := $(BUILD)/vectors/index.json
 COVERAGE := $(BUILD)/coverage/vectors/index.json
 
@@ -57,6 +58,10 @@ $(NETWORK): $(READY) $(SOFTWARE)
 
 $(DEIT): $(READY) $(SOFTWARE)
 	@$(VITRTL) quantize deit_tiny_patch16_224 --random-weights 0 --data random --images 32 --out $(@D)
+	@touch $@
+
+$(W4A8): $(READY) $(SOFTWARE)
+	@$(VITRTL) quantize --precision w4a8 --out $(@D)
 	@touch $@
 
 $(VECTORS): $(NETWORK)

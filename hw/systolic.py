@@ -53,9 +53,9 @@ class SystolicArray(wiring.Component):
         self.spec, self.splits = spec, splits
         self._product = Shifter if spec.operand == "log2" else Multiplier
         weight = shape_of(spec.weight_format)
-        paired = self._product is Multiplier and not splits and PairedMultiplier.fits(
+        shares = self._product is Multiplier and not splits and PairedMultiplier.fits(
             shape_of(spec.in_format), weight, weight)
-        self._lanes = 2 if paired else 1
+        self._lanes = 2 if shares else 1
         super().__init__({
             "load": In(1),
             "load_index": In(range(spec.rows)),

@@ -43,7 +43,7 @@ class LayerCycles:
         return (self.simulated - self.predicted) / max(1, self.simulated)
 
     def utilization(self, size: int) -> float:
-        """Return useful multiplications per multiplier and cycle."""
+        """Return useful multiplications per multiplier and cycle, two at most if paired."""
         return self.macs / max(1, self.simulated) / size**2
 
 
@@ -54,7 +54,7 @@ class Usage:
     Parameters
     ----------
     cycles : of the run.
-    utilization : useful multiplications per multiplier and cycle.
+    utilization : useful multiplications per multiplier and cycle, two at most if paired.
     array : share of the cycles in which the array took activations.
     exposed : share of the cycles in which the array had nothing to do while a vector engine worked.
     engines : share of the cycles in which each engine had an instruction, by name.

@@ -94,7 +94,8 @@ def layer_table(record: dict[str, Any]) -> Table:
                         simulated=sum(layer.simulated for layer in layers))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption_justify="left", caption=(
         "A layer's cycles: from where the array ended the one before to where it ends this one, "
-        "waiting included. Utilization: useful multiplications per multiplier and cycle."))
+        "waiting included. Utilization: useful multiplications per multiplier and cycle"
+        + (", up to two with paired weights." if record["spec"].get("paired") else ".")))
     table.add_column("layer")
     for name in ("multipli-\ncations", "cycles\npredicted", "cycles\nsimulated", "differ-\nence",
                  "share", "utili-\nzation"):
@@ -129,7 +130,7 @@ def summary(record: dict[str, Any]) -> list[str]:
     spec, usage = record["spec"], record["usage"]
     network, size = record["network"], spec["size"]
     lines = [f"{network['name']} {network['digest']} on {size} x {size} multipliers, "
-             + record["device"]]
+             + ("paired weights, " if spec.get("paired") else "") + record["device"]]
     if usage is not None:
         lines.append(
             f"utilization {100 * usage['utilization']:.1f} %; the array takes activations in "

@@ -33,7 +33,9 @@ def run_table(read: Read, *folders: str) -> str | None:
         cycles = run["cycles"]
         clock = run["clock_mhz"]
         rows.append([
-            f"`{run['network']['name']}`", f"{size} x {size}", str(len(images)),
+            f"`{run['network']['name']}`",
+            f"{size} x {size}" + (", s4 weights paired" if run["spec"].get("paired") else ""),
+            str(len(images)),
             f"{sum(image['values'] for image in images):,}",
             str(sum(image["mismatches"] for image in images)), f"{cycles['predicted']:,}",
             f"{cycles['simulated']:,}",

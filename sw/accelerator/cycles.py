@@ -58,9 +58,9 @@ def summarize(program: Program, cycles: int, spans: Sequence[np.ndarray]) -> dic
     Returns
     -------
     `cycles` of the run; `macs`, the multiplications that the network asks for; `utilization`,
-    useful multiplications per multiplier and cycle; `engines`, the cycles in which each has an
-    instruction; `layers`, each with its name, `cycles`, `busy` cycles in which the array takes
-    activations, `macs` and `utilization`.
+    useful multiplications per multiplier and cycle, two at most where they are paired; `engines`,
+    the cycles in which each has an instruction; `layers`, each with its name, `cycles`, `busy`
+    cycles in which the array takes activations, `macs` and `utilization`.
     """
     size = program.spec.size
     layers: dict[str, dict[str, Any]] = {}

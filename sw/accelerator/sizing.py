@@ -23,7 +23,7 @@ def size_accelerator(network: IntegerNetwork, **fields: Any) -> AcceleratorSpec:
 
     A vector engine has as few lanes as keep it from holding up the array: a softmax within the
     time of a head's products, a GELU within that of the layer before it, a LayerNorm within what
-    the array does beside it.
+    the array does beside it. Weights are paired if those of any layer can be.
 
     Parameters
     ----------
@@ -55,9 +55,8 @@ def _sized(transformer: Transformer, fields: dict[str, Any]) -> AcceleratorSpec:
     } | fields
     if "constant_groups" not in fields:
         half = chosen["weight_words"] // 2
-        spec = AcceleratorSpec(**chosen)
-        most = max(min(-(-linear.weight.shape[1] // size),
-                       half // (tiles * size) * linear.tile_words(spec))
+        # Half of them are of a load, which has at most two for each tile.
+        most = max(min(-(-linear.weight.shape[1] // size), half // (tiles * size))
                    for linear, tiles in zip(linears, inner, strict=True))
         chosen["constant_groups"] = _power_of_two(4 * max(1, most))
     if "bank_words" not in fields:

@@ -131,9 +131,10 @@ class AcceleratorSpec(Spec):
         check_range("banks * bank_words", self.scratch_words, 64, 1 << 20)
         check_range("residual_words", self.residual_words, 16, 1 << 20)
         check_range("weight_words", self.weight_words, 16, 1 << 20)
-        check_range("constant_groups", self.constant_groups, 2, 4096)
         if not isinstance(self.paired, bool):
             raise ValueError(f"paired must be true or false, not {self.paired!r}")
+        # Those of a tile, and of the next one.
+        check_range("constant_groups", self.constant_groups, 4 if self.paired else 2, 4096)
         check_range("engines", len(self.engines), 0, 13)
 
     @property

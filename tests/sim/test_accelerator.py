@@ -24,18 +24,17 @@ from vitrtl.sw.executor import Executor
 from vitrtl.sw.network import save
 from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.models import FloatModel
+from vitrtl.sw.ptq.precision import Precision
 from vitrtl.sw.ptq.quantize import export, resolve_methods
 from vitrtl.sw.ptq.scheme import Scheme
 
 pytestmark = pytest.mark.sim
 
 
-@pytest.fixture(scope="module")
-def network():
-    """Return a small network with random weights, whose rows and columns fill no tile."""
+def small(precision, **sizes):
+    """Return a small network with random weights."""
     torch.manual_seed(0)
-    module = VisionTransformer(img_size=(12, 20), patch_size=4, embed_dim=24, depth=1, num_heads=3,
-                               num_classes=11, mlp_ratio=1.7)
+    module = VisionTransformer(img_size=(12, 20), patch_size=4, depth=1, num_classes=11, **sizes)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             torch.nn.init.normal_(
@@ -44,8 +43,15 @@ def network():
                 parameter += 1.0
     model = FloatModel(name="small", module=module.eval(), mean=(0.4, 0.5, 0.6),
                        std=(0.2, 0.25, 0.3), weights="random")
-    return export(calibrate(model, pixels(model.input_shape), Scheme.plain("minmax")),
+    scheme = Scheme.plain("minmax", precision)
+    return export(calibrate(model, pixels(model.input_shape), scheme),
                   resolve_methods(model, {}, {}))
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Return a network whose rows and columns fill no tile."""
+    return small(Precision(8, 8), embed_dim=24, num_heads=3, mlp_ratio=1.7)
 
 
 def pixels(shape, count=3):
@@ -89,6 +95,19 @@ def test_cycles_are_those_that_the_compiler_predicts(gates, results):
     used = usage(gates.program, simulated_spans(results[0].records), results[0].result.cycles,
                  results[0].result.beats)
     assert 0 < used.utilization < used.array < 1
+
+
+def test_weights_of_four_bits_are_multiplied_two_at_once(images, build):
+    network = small(Precision(4, 8), embed_dim=32, num_heads=2, mlp_ratio=2.5)
+    program = compile_network(network, size_accelerator(network))
+    assert program.spec.paired
+    paired = Gates(network, program, "generic", build, quick=True)
+    (fast, slow) = paired.run(images[:1], [memory_bus(program.spec),
+                                           memory_bus(program.spec, 50)])
+    for result in (fast, slow):
+        assert result.troubles == () and result.comparison.mismatches == 0
+        predicted = predict(program, result.bus).cycles
+        assert abs(result.result.cycles - predicted) <= 0.02 * result.result.cycles
 
 
 def test_memory_changes_cycles_alone(gates, images):

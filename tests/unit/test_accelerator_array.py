@@ -422,14 +422,15 @@ def test_no_cycle_is_lost_between_paired_and_plain_passes():
     assert trace.beats[-1] - trace.beats[0] == len(trace.beats) - 1
 
 
-@pytest.mark.parametrize("lanes", [1, 4, 8])
-def test_times_of_pairs_are_the_stated_ones(lanes):
+@pytest.mark.parametrize("lanes, kind, words", [(1, pair, 2), (4, pair, 2), (8, pair, 2),
+                                                (4, instruction, 1)])
+def test_times_of_an_array_for_pairs_are_the_stated_ones(lanes, kind, words):
     spec = dataclasses.replace(PAIRED, requantize_lanes=lanes)
-    trace, dut = check(spec, [pair(8, 20, 1, 1)])
+    trace, dut = check(spec, [kind(8, 20, 1, 1)])
     assert trace.beats[0] - trace.issued[0] == dut.first_beat(MEMORY_LATENCY)
     assert trace.write_cycles[0] - trace.beats[0] == dut.result
     assert set(np.diff(trace.write_cycles)) == {dut.result_cycles}
-    assert len(trace.writes) == 40
+    assert len(trace.writes) == 20 * words
     assert trace.done == [trace.write_cycles[-1] + 1]
 
 

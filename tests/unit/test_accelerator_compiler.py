@@ -17,6 +17,7 @@ from vitrtl.sw.accelerator.compiler import compile_network
 from vitrtl.sw.accelerator.cycles import summary
 from vitrtl.sw.accelerator.instruction import waits_of, with_waits
 from vitrtl.sw.accelerator.isa import MODES
+from vitrtl.sw.accelerator.layout import weight_tiles
 from vitrtl.sw.accelerator.lowering import lower
 from vitrtl.sw.accelerator.model import Model
 from vitrtl.sw.accelerator.predict import Bus
@@ -157,6 +158,80 @@ def test_precisions(bits):
     check_boundaries(network, program, images_for(program.image_shape, 2))
 
 
+@pytest.fixture(scope="module")
+def short() -> IntegerNetwork:
+    """Weights of four bits; a head has two words of queries, and the logits have one."""
+    module = VisionTransformer(**BASE | {"img_size": (12, 20), "embed_dim": 32, "mlp_ratio": 2.5})
+    return small(module, precision=Precision(4, 8))
+
+
+def paired_layers(program: Program) -> dict[str, set[int]]:
+    """Return whether the array's instructions are paired, by the end of their layers' names."""
+    found: dict[str, set[int]] = {}
+    for step, (fields, _) in zip(program.steps[ARRAY], program.instructions[ARRAY], strict=True):
+        found.setdefault(step.label.split()[0].split(".")[-1], set()).add(fields["paired"])
+    return found
+
+
+def test_weights_of_four_bits_are_two_to_a_byte(short):
+    spec = size_accelerator(short)
+    program = compile_network(short, spec)
+    assert spec.paired
+    assert paired_layers(program) == {
+        "patch_embed": {0}, "qkv": {1}, "scores": {0}, "context": {0}, "proj": {1}, "fc1": {1},
+        "fc2": {1}, "head": {0}}
+    check_boundaries(short, program, images_for(program.image_shape, 2))
+    plain = compile_network(short, size_accelerator(short, paired=False))
+    assert set.union(*paired_layers(plain).values()) == {0}
+    check_boundaries(short, plain, images_for(plain.image_shape, 1))
+    assert program.predicted_cycles < 0.8 * plain.predicted_cycles
+    assert summary(program)["macs"] == summary(plain)["macs"]
+
+
+def test_pairs_are_loaded_in_parts_that_fit(short):
+    spec = size_accelerator(short, weight_words=160, constant_groups=8)
+    program = compile_network(short, spec)
+    tiles = {(step.label.split(".")[-1], fields["n_tiles"]) for step, (fields, _) in zip(
+        program.steps[ARRAY], program.instructions[ARRAY], strict=True)}
+    assert {("fc2", 1), ("fc1", 2)} <= tiles
+    assert all(fields["constants"] % 2 == 0 for fields, _ in program.instructions[ARRAY])
+    check_boundaries(short, program, images_for(program.image_shape, 1))
+
+
+def test_a_layer_with_an_odd_number_of_words_is_not_paired():
+    network = small(SHAPES["few tokens"](), precision=Precision(4, 8))
+    program = compile_network(network, size_accelerator(network))
+    paired = paired_layers(program)
+    assert (paired["qkv"], paired["proj"], paired["fc1"]) == ({0}, {1}, {1})
+
+
+def test_an_accelerator_for_pairs_runs_weights_of_eight_bits(tiny):
+    assert not size_accelerator(tiny).paired
+    program = compile_network(tiny, size_accelerator(tiny, paired=True))
+    assert set.union(*paired_layers(program).values()) == {0}
+    check_boundaries(tiny, program, images_for(program.image_shape, 1))
+
+
+@pytest.mark.parametrize("paired, constants", [(False, 2), (True, 3)])
+def test_the_model_refuses_pairs_as_the_gates_do(tiny, paired, constants):
+    program = compile_network(tiny, size_accelerator(tiny, paired=paired))
+    fields = program.instructions[ARRAY][0][0] | {"paired": 1, "constants": constants}
+    with pytest.raises(ValueError, match="^a multiply can be paired only on an accelerator that "
+                                         f"is, and with an even group of constants, not "
+                                         f"{constants}$"):
+        Model(program)._product(fields)
+
+
+def test_halves_of_bytes_are_weights_of_neighbouring_words():
+    weight = np.random.default_rng(0).integers(-8, 8, (11, 27))
+    tiles = weight_tiles(weight, 8, 2).view(np.int8)
+    assert tiles.shape == (2, 2, 8, 8)
+    low, high = tiles << 4 >> 4, tiles >> 4
+    whole = np.concatenate([low, high], axis=3).transpose(1, 2, 0, 3).reshape(16, 32)
+    np.testing.assert_array_equal(whole[:11, :27], weight)
+    assert not whole[11:].any() and not whole[:, 27:].any()
+
+
 @pytest.mark.parametrize("methods", METHODS)
 def test_methods(methods):
     network = small(SHAPES["few tokens"](), METHODS[methods])
@@ -275,7 +350,7 @@ def test_programs_are_saved_and_loaded(tiny_program, tmp_path):
     with pytest.raises(UserError, match=r"program\.bin does not have the checksum"):
         load(tmp_path)
     head = json.loads((tmp_path / "program.json").read_text())
-    for change, message in (({"version": 0}, "must have version 1, not 0"),
+    for change, message in (({"version": 0}, "must have version 2, not 0"),
                             ({"format": ""}, r"is not a vitrtl\.program file")):
         (tmp_path / "program.json").write_text(json.dumps(head | change))
         with pytest.raises(UserError, match=message):
@@ -305,6 +380,8 @@ def test_images_are_checked(tiny_program):
     ({"size": 16}, (r"^width of a head of blocks\.0\.attn\.qkv must be a multiple of the array's "
                    "16 columns, not 8$")),
     ({"requantize_lanes": 3}, "^requantize_lanes must be 1, 2"),
+    ({"paired": 1}, "^paired must be true or false, not 1$"),
+    ({"paired": True, "constant_groups": 2}, r"^constant_groups must be 4\.\.4096, not 2"),
 ])
 def test_what_does_not_fit_is_refused(tiny, fields, message):
     with pytest.raises(UserError, match=message):
@@ -376,6 +453,8 @@ def test_rings_overwrite_nothing_that_is_held():
         ring.take(8, "c")
     first.release()
     assert ring.take(8, "c").base == 0
+    even = Ring("constant_groups", 16, 2)
+    assert [even.take(words, "d").base for words in (1, 3, 2)] == [0, 2, 6]
 
 
 def test_predictions_obey_waits_and_order(tiny_program):
