@@ -76,6 +76,8 @@ search: $(NETWORK)
 
 study: $(READY)
 	@$(VITRTL) search shapes_vit_hard --joint --budget lut4eq=1000 --pareto 8 --qat I-ViT --test 1000 --out $(BUILD)/search-hard
+	@$(VITRTL) search shapes_vit_hard --precision w4a8 --joint --budget lut4eq=1000 --pareto 4 --test 1000 --out $(BUILD)/search-hard-w4a8
+	@$(VITRTL) ablate shapes_vit_hard --precision w6a6 --variants default --test 1000 --out $(BUILD)/ablation-w6a6
 	@$(VITRTL) ablate digits_vit_hard --out $(BUILD)/ablation
 
 test: $(READY)

@@ -33,6 +33,7 @@ from vitrtl.sw.study_tables import (
     gain_table,
     network_table,
     normalization_table,
+    precision_table,
     proxy_table,
 )
 
@@ -177,6 +178,11 @@ def ablation(sources: Sources, folder: str) -> str | None:
     return ablation_table(sources.read, folder)
 
 
+def precisions(sources: Sources, *folders: str) -> str | None:
+    """Accuracy by bits of weights and activations."""
+    return precision_table(sources.read, folders)
+
+
 def errors(sources: Sources, name: str) -> str:
     """Error of one unit against float64, from the shipped error table."""
     return error_table(name)
@@ -282,7 +288,7 @@ BOARD_RESOURCES = {
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
     "simulation": simulation, "coverage": coverage, "proof": proof, "search": search,
-    "ablation": ablation,
+    "ablation": ablation, "precisions": precisions,
     "errors": errors, "methods": methods, "units": units, "comparison": comparison,
     "published": published, "conclusion": conclusion,
     "accelerator": accelerator, "accelerator_layers": accelerator_layers,

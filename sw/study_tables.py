@@ -1,6 +1,7 @@
 """What searches and ablations found, as Markdown: read from the files that they leave."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vitrtl.sw.catalog import OPERATORS
@@ -9,13 +10,16 @@ from vitrtl.sw.markdown import table
 from vitrtl.sw.ptq.search import RULES
 
 __all__ = ["ablation_table", "choice_table", "family_table", "front_table", "gain_table",
-           "network_table", "normalization_table", "proxy_table"]
+           "network_table", "normalization_table", "precision_table", "proxy_table"]
 
 Read = Callable[[str], Any]
 """`read(path)` gives the JSON at a path below the build folder, None if there is none."""
 
 VERSION = 2
 """Of a search's files."""
+
+PUBLISHED = ("I-ViT, softmax of 8 bits", "I-ViT", "I-BERT", "FQ-ViT", "IPTQ-ViT")
+"""Networks of a search whose methods are all of one paper."""
 
 
 def choice_table(read: Read, folder: str) -> str | None:
@@ -130,6 +134,74 @@ def ablation_table(read: Read, folder: str) -> str | None:
     return table([f"`{found['model']}`, float {found['float_accuracy']:.2%}",
                   *(f"{precision.upper()} {what}" for precision in precisions
                     for what in ("logit error", "accuracy"))], rows)
+
+
+def precision_table(read: Read, folders: Sequence[str]) -> str | None:
+    """Return what each precision keeps of a float network's accuracy, by way to choose methods.
+
+    Parameters
+    ----------
+    folders : of a search, or of an ablation of one precision, each; of one network on the same
+        test images. An ablation has the default methods alone, and no costs.
+    """
+    parts = [_precision_of_search(read, folder) or _precision_of_ablation(read, folder)
+             for folder in folders]
+    if None in parts:
+        return None
+    if len({part.tested for part in parts}) > 1:
+        raise UserError(f"{', '.join(folders)} must be of one network on the same test images")
+    name, images, accuracy = parts[0].tested
+    area = next((part.area for part in parts if part.area), "area")
+    return table([f"`{name}`, {images:,} test images, float {accuracy:.2%}", "methods", "accuracy",
+                  "minus float, %p", "logit error", f"chosen units, {area}"],
+                 [[part.precision.upper(), label, f"{r['accuracy']:.2%}",
+                   f"{100 * (r['accuracy'] - accuracy):+.2f}", f"{r['logit_error']:.2%}",
+                   f"{r['nonlinear_area']:,}" if part.area else "-"]
+                  for part in parts for label, r in part.records.items()])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Precision:
+    """What networks of one precision get right.
+
+    Parameters
+    ----------
+    tested : float network, test images, and what it gets right of them.
+    precision : by its name.
+    records : by the way in which methods were chosen.
+    area : unit of the records' area, and on what; empty where they have none.
+    """
+
+    tested: tuple[str, int, float]
+    precision: str
+    records: Mapping[str, Mapping[str, Any]]
+    area: str = ""
+
+
+def _precision_of_search(read: Read, folder: str) -> _Precision | None:
+    found = _table(read, folder, "networks")
+    if found is None:
+        return None
+    records = {r["name"]: r for r in found["records"]}
+    published = max((records[name] for name in PUBLISHED
+                     if records.get(name, {}).get("nonlinear_area") is not None),
+                    key=lambda r: (r["accuracy"], -r["logit_error"]))
+    return _Precision(
+        (found["network"], found["test_images"], found["float_accuracy"]),
+        found["made_from"]["precision"],
+        {"joint": records["joint"], "default": records["vitrtl"],
+         "each layer by IPTQ-ViT's Omega": records["mix by omega"],
+         f"{published['name']}, the best published family": published},
+        _area(found))
+
+
+def _precision_of_ablation(read: Read, folder: str) -> _Precision | None:
+    found = read(f"{folder}/ablation.json")
+    if found is None:
+        return None
+    (record,) = (r for r in found["records"] if r["variant"] == "default")
+    return _Precision((found["model"], found["test_images"], found["float_accuracy"]),
+                      record["precision"], {"default": record})
 
 
 def _pair(record: Mapping[str, Any] | None) -> tuple[str, str]:

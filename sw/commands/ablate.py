@@ -30,7 +30,8 @@ run on the same test images, in integers. FOLDER gets ablation.json and ablation
 {DATA_HELP}
 
   vitrtl ablate                                 the default network, W8A8, W6A6 and W4A8
-  vitrtl ablate digits_vit_hard --precision w4a8"""
+  vitrtl ablate digits_vit_hard --precision w4a8
+  vitrtl ablate shapes_vit_hard --precision w6a6 --variants none,default"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--edges", default="w8a8", metavar="wNaM",
                         help="the same for patch embedding and classifier head "
                              "(default: %(default)s)")
+    parser.add_argument("--variants", metavar="NAME[,NAME...]",
+                        help="only these sets of techniques, by their names in the table, such as "
+                             "none,default (default: all)")
     parser.add_argument("--observer", default="percentile", metavar="RULE",
                         help="range of an activation that is not searched: minmax, percentile or "
                              "mse (default: %(default)s)")
@@ -68,13 +72,15 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from vitrtl.sw.provenance import command_line, versions
-    from vitrtl.sw.ptq.ablation import Ablation, variants, write
+    from vitrtl.sw.ptq.ablation import Ablation, chosen, variants, write
     from vitrtl.sw.ptq.calibration import calibration_work
     from vitrtl.sw.ptq.comparison import Reference
     from vitrtl.sw.ptq.origin import Origin
     from vitrtl.sw.ptq.quantize import resolve_methods
 
     todo = variants(precisions, edges, args.observer)
+    if args.variants is not None:
+        todo = chosen(todo, args.variants.split(","))
     model = model_of_arguments(args)
     images = images_of_arguments(args, model)
     ids = images.calibration(args.images, args.seed)

@@ -6,10 +6,9 @@ rows along the last axis; wherever a product or sum is formed its type is int64,
 holds it exactly.
 """
 
-from collections.abc import Callable
-
-import numba
 import numpy as np
+
+from vitrtl.sw.fast.compiled import compiled
 
 __all__ = ["add_saturating", "carry_down_lanes", "encode_rows", "log2_by_table", "look_up",
            "look_up_by_row", "normalise_rows", "normalise_to_operand", "row_extremes",
@@ -17,18 +16,7 @@ __all__ = ["add_saturating", "carry_down_lanes", "encode_rows", "log2_by_table",
            "scale_online", "scale_rows", "sum_online", "sum_terms"]
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile at the first call, without the interpreter's lock, and keep what was compiled.
-
-    It is kept beside this file or in the user's cache; where neither can be written, nowhere.
-    """
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@compiled()
 def scale_rows(x, scale, offset, lo, hi, out):
     """Write `clip(floor(x * scale + offset), lo, hi)`; one scale for all or one per column."""
     rows, columns = x.shape
@@ -42,14 +30,14 @@ def scale_rows(x, scale, offset, lo, hi, out):
                 out[r, c] = min(max(np.floor(x[r, c] * scale[c] + offset[c]), lo), hi)
 
 
-@_compiled
+@compiled()
 def look_up(x, first, table, out):
     """Write `table[x - first]`, element by element."""
     for i in range(x.size):
         out[i] = table[np.int64(x[i]) - first]
 
 
-@_compiled
+@compiled()
 def look_up_by_row(x, numbers, first, table, out):
     """Write `table[row - first, x - first]`, row being a number of the whole row."""
     rows, columns = x.shape
@@ -59,7 +47,7 @@ def look_up_by_row(x, numbers, first, table, out):
             out[r, c] = answers[np.int64(x[r, c]) - first]
 
 
-@_compiled
+@compiled()
 def add_saturating(a, b, lo, hi, out):
     """Write `clip(a + b, lo, hi)`; one row of b for each of a, or one for all."""
     rows, columns = a.shape
@@ -69,7 +57,7 @@ def add_saturating(a, b, lo, hi, out):
             out[r, c] = min(max(np.int32(a[r, c]) + np.int32(other[c]), lo), hi)
 
 
-@_compiled
+@compiled()
 def row_extremes(x, smallest, largest):
     """Write the smallest and the largest element of each row."""
     rows, columns = x.shape
@@ -81,7 +69,7 @@ def row_extremes(x, smallest, largest):
         smallest[r], largest[r] = lo, hi
 
 
-@_compiled
+@compiled()
 def sum_terms(x, largest, terms, totals):
     """Write the sum of `terms[largest - x]` over each row."""
     rows, columns = x.shape
@@ -92,7 +80,7 @@ def sum_terms(x, largest, terms, totals):
         totals[r] = total
 
 
-@_compiled
+@compiled()
 def scale_by_table(x, smallest, largest, numerators, places, factors, shifts, out):
     """Write `(numerators[d] * factor) >> (places[d] + shift)` for d = largest - x.
 
@@ -108,7 +96,7 @@ def scale_by_table(x, smallest, largest, numerators, places, factors, shifts, ou
             out[r, c] = answers[largest[r] - x[r, c]]
 
 
-@_compiled
+@compiled()
 def log2_by_table(x, smallest, largest, terms, totals, finest, out):
     """Write how many of the thresholds of log-int-softmax the rounded `total / term` reaches."""
     rows, columns = x.shape
@@ -125,7 +113,7 @@ def log2_by_table(x, smallest, largest, terms, totals, finest, out):
             out[r, c] = answers[largest[r] - x[r, c]]
 
 
-@_compiled
+@compiled()
 def sum_online(x, first, mantissas, octaves, ceilings, lanes, peaks, totals):
     """Write each row's largest ceiling, and the sum of mantissas shifted to it beat by beat.
 
@@ -146,7 +134,7 @@ def sum_online(x, first, mantissas, octaves, ceilings, lanes, peaks, totals):
         peaks[r], totals[r] = peak, total
 
 
-@_compiled
+@compiled()
 def scale_online(x, smallest, largest, first, mantissas, octaves, peaks, factors, shift, out):
     """Write `((mantissa >> (peak - octave)) * factor) >> shift`, 0 from 16 octaves down."""
     rows, columns = x.shape
@@ -160,7 +148,7 @@ def scale_online(x, smallest, largest, first, mantissas, octaves, peaks, factors
             out[r, c] = answers[x[r, c] - first]
 
 
-@_compiled
+@compiled()
 def row_sums(x, out):
     """Write the sum of each row."""
     rows, columns = x.shape
@@ -171,7 +159,7 @@ def row_sums(x, out):
         out[r] = total
 
 
-@_compiled
+@compiled()
 def row_squares(x, centers, shift, out):
     """Write the sum of `((x - center) >> shift)**2` over each row."""
     rows, columns = x.shape
@@ -183,7 +171,7 @@ def row_squares(x, centers, shift, out):
         out[r] = total
 
 
-@_compiled
+@compiled()
 def row_magnitudes(x, centers, out):
     """Write the sum of `abs(x - center)` over each row."""
     rows, columns = x.shape
@@ -194,7 +182,7 @@ def row_magnitudes(x, centers, out):
         out[r] = total
 
 
-@_compiled
+@compiled()
 def normalise_rows(x, gains, dropped, centers, factors, places, bias, out):
     """Write `(((x * gain) >> dropped) - center) * factor >> places`, plus the column's bias."""
     rows, columns = x.shape
@@ -205,7 +193,7 @@ def normalise_rows(x, gains, dropped, centers, factors, places, bias, out):
             out[r, c] = ((deviation * factor) >> places) + bias[c]
 
 
-@_compiled
+@compiled()
 def normalise_to_operand(x, gains, dropped, centers, factors, places, limit, multipliers, shift,
                          bias, bias_places, lo, hi, out):
     """Do as `normalise_rows`, then scale to an operand of the next unit.
@@ -223,7 +211,7 @@ def normalise_to_operand(x, gains, dropped, centers, factors, places, limit, mul
             out[r, c] = min(max(y, lo), hi)
 
 
-@_compiled
+@compiled()
 def encode_rows(x, shifts, alpha, lo, hi, out):
     """Write `clip(round(x / 2**shift), lo, hi) << alpha`, ties upward, by column."""
     rows, columns = x.shape
@@ -233,7 +221,7 @@ def encode_rows(x, shifts, alpha, lo, hi, out):
             out[r, c] = min(max(q, lo), hi) << alpha[c]
 
 
-@_compiled
+@compiled()
 def row_table_squares(x, alpha, table, first, out):
     """Write the sum of `table[q - first] << 2 * alpha` over each row of `x = q << alpha`."""
     rows, columns = x.shape
@@ -244,7 +232,7 @@ def row_table_squares(x, alpha, table, first, out):
         out[r] = total
 
 
-@_compiled
+@compiled()
 def carry_down_lanes(x, lanes, dropped, out):
     """Write what the running sum of each lane grows by, in whole multiples of `2**dropped`."""
     rows, columns = x.shape

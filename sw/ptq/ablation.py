@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import json_text, write_if_changed
 from vitrtl.sw.ptq.comparison import Accuracy
 from vitrtl.sw.ptq.precision import Precision
 from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.ptq.techniques import TECHNIQUES, default_techniques
 
-__all__ = ["Ablation", "Variant", "variants", "write"]
+__all__ = ["Ablation", "Variant", "chosen", "variants", "write"]
 
 FORMAT = "vitrtl.ablation"
 VERSION = 1
@@ -75,6 +76,21 @@ def variants(precisions: Sequence[Precision], edges: Precision, observer: str) -
                                        techniques=techniques))
                   for name, techniques in subsets.items()]
     return found
+
+
+def chosen(found: Sequence[Variant], names: Sequence[str]) -> list[Variant]:
+    """Return the variants of these names.
+
+    Raises
+    ------
+    UserError
+        For a name that none of them has.
+    """
+    known = list(dict.fromkeys(variant.name for variant in found))
+    for name in names:
+        if name not in known:
+            raise UserError(f"variant must be one of {', '.join(known)}, not {name!r}")
+    return [variant for variant in found if variant.name in names]
 
 
 def write(folder: Path, head: Mapping[str, Any], ablations: Sequence[Ablation]) -> list[Path]:

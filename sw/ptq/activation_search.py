@@ -1,10 +1,12 @@
 """Range of an activation by what its rounding does to what reads it, or to the logits."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from vitrtl.sw.fast.float_kernels import element_shifts, linear_shifts, softmax_shifts
 from vitrtl.sw.ptq.architectures.graph import Graph
 from vitrtl.sw.ptq.architectures.operations import (
     Gelu,
@@ -58,7 +60,7 @@ class ActivationSearch(FloatInterpreter):
 
     def linear(self, operation: Linear, x: torch.Tensor) -> torch.Tensor:
         weight, _ = self.weights(operation)
-        self._judge(operation, 0, x, lambda rounded: rounded @ weight.T, lambda g: g @ weight)
+        self._judge(operation, 0, x, lambda rounded: rounded @ weight.T)
         return super().linear(operation, x)
 
     def softmax(self, operation: Softmax, x: torch.Tensor) -> torch.Tensor:
@@ -68,43 +70,40 @@ class ActivationSearch(FloatInterpreter):
         return super().softmax(operation, x)
 
     def gelu(self, operation: Gelu, x: torch.Tensor) -> torch.Tensor:
-        self._judge(operation, 0, x, torch.nn.functional.gelu)
+        self._judge(operation, 0, x, functional.gelu)
         return super().gelu(operation, x)
 
     def product(self, operation: Product, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        right = b.transpose(-1, -2) if operation.transposed else b
-        factor = operation.factor
-        self._judge(operation, 0, a, lambda rounded: rounded @ right,
-                    lambda g: g @ right.transpose(-1, -2) * factor)
-        self._judge(operation, 1, right, lambda rounded: a @ rounded,
-                    lambda g: a.transpose(-1, -2) @ g * factor)
+        def turned(value: torch.Tensor) -> torch.Tensor:
+            return value.transpose(-1, -2) if operation.transposed else value
+
+        self._judge(operation, 0, a, lambda rounded: rounded @ turned(b))
+        self._judge(operation, 1, b, lambda rounded: a @ turned(rounded))
         return super().product(operation, a, b)
 
-    def _judge(self, operation: Operation, place: int, x: torch.Tensor, output: _Change,
-               pull: _Change | None = None) -> None:
+    def _judge(self, operation: Operation, place: int, x: torch.Tensor, output: _Change) -> None:
         """Add up what each candidate range of an input does.
 
         Parameters
         ----------
         operation, place : which input, `x`.
         output : of the operation, from the input.
-        pull : from a gradient by the output to that by the input, where the output is linear.
         """
         name = self._ranged(operation.inputs[place])
         if not x.any() or not self.largest[name]:
             return
         steps = (1 << (self.bits(name) - 1)) - 1
-        codes = (rounded(x, self.largest[name] * share, steps) for share in SHARES)
-        errors = self._weighed(operation, x, codes, output, pull)
-        self._errors[name] = self._errors.get(name, 0.0) + np.array(errors)
+        limits = [self.largest[name] * share for share in SHARES]
+        errors = self._weighed(operation, place, x, limits, steps, output)
+        self._errors[name] = self._errors.get(name, 0.0) + errors
 
-    def _weighed(self, operation: Operation, x: torch.Tensor, candidates: Iterable[torch.Tensor],
-                 output: _Change, pull: _Change | None) -> list[float]:
-        """Return what it counts that candidates take an input's place."""
+    def _weighed(self, operation: Operation, place: int, x: torch.Tensor,
+                 limits: Sequence[float], steps: int, output: _Change) -> np.ndarray:
+        """Return what it counts that an input takes the codes `-steps` to `steps` of each range."""
         wanted = output(x)
         power = float(wanted.square().sum())
-        return [float((output(each) - wanted).square().sum()) / power if power else 0.0
-                for each in candidates]
+        return np.array([float((output(rounded(x, limit, steps)) - wanted).square().sum()) / power
+                         if power else 0.0 for limit in limits])
 
     def _ranged(self, name: str) -> str:
         """Return the value whose range decides that of a value: moves keep what they find.
@@ -134,9 +133,11 @@ class LogitSearch(ActivationSearch):
                  bits: Callable[[str], int]) -> None:
         super().__init__(graph.graph, largest, bits)
         self._float = graph
-        self._readers = [operation.name for operation in graph.graph.operations
-                         if isinstance(operation, (Linear, Softmax, Gelu, Product))]
-        self._logits = LogitGradients(graph, self._readers)
+        operations = graph.graph.operations
+        self._wanted = dict.fromkeys(_differentiated(operation, place) for operation in operations
+                                     if isinstance(operation, (Linear, Softmax, Gelu, Product))
+                                     for place in range(len(operation.inputs)))
+        self._logits = LogitGradients(graph, list(self._wanted))
         self._gradients: dict[str, np.ndarray] = {}
 
     @property
@@ -145,30 +146,51 @@ class LogitSearch(ActivationSearch):
         shapes = self.graph.shapes(self._float.model.input_shape)
         classes = shapes[self.graph.output][-1]
         return self._logits.probes(classes) * sum(
-            int(np.prod(shapes[name])) for name in self._readers)
+            int(np.prod(shapes[name])) for name in self._wanted)
 
     def prepare(self, pixels: np.ndarray) -> None:
         """Find the gradients of the batch of u8 images that is computed next."""
         self._gradients = self._logits.of(pixels)
 
-    def _weighed(self, operation: Operation, x: torch.Tensor, candidates: Iterable[torch.Tensor],
-                 output: _Change, pull: _Change | None) -> list[float]:
-        gradient = torch.from_numpy(self._gradients[operation.name])
-        if pull is None:
-            wanted = output(x)
-            errors = (output(each) - wanted for each in candidates)
-        else:
-            # The gradient goes through the operation once, instead of each error.
-            gradient = pull(gradient)
-            errors = (each - x for each in candidates)
-        gradient = gradient.flatten(2)
-        # All errors in one product: images, errors by elements.
-        together = torch.stack([error.flatten(1) for error in errors], dim=1)
-        shifts = together @ gradient.permute(1, 2, 0)
-        return shifts.double().square().sum(dim=(0, 2)).tolist()
+    def _weighed(self, operation: Operation, place: int, x: torch.Tensor,
+                 limits: Sequence[float], steps: int, output: _Change) -> np.ndarray:
+        gradient = self._gradients[_differentiated(operation, place)]
+        gradient = np.ascontiguousarray(gradient.reshape(*gradient.shape[:2], -1))
+        scales = (np.array(limits) / steps).astype(np.float32)
+        shifts = np.zeros((len(x), len(scales), len(gradient)))
+        match operation:
+            case Softmax():
+                # Codes below the largest of their row, whose exponential then cancels.
+                below = np.arange(2 * steps + 1, dtype=np.float32)
+                softmax_shifts(_rows(x), _rows(output(x)), scales, np.float32(steps),
+                               np.exp(-scales[:, np.newaxis] * below), gradient, shifts)
+            case Gelu():
+                codes = np.arange(steps, -steps - 1, -1, dtype=np.float32)
+                table = output(torch.from_numpy(scales[:, np.newaxis] * codes)).numpy()
+                element_shifts(_flat(x), _flat(output(x)), scales, np.float32(steps), table,
+                               gradient, shifts)
+            case _:
+                linear_shifts(_flat(x), scales, np.float32(steps), gradient, shifts)
+        return np.square(shifts).sum(axis=(0, 2))
 
 
 def rounded(x: torch.Tensor, limit: float, steps: int) -> torch.Tensor:
     """Return the values that symmetric codes of a range stand for."""
     scale = limit / steps
     return (x / scale).round_().clamp_(-steps, steps).mul_(scale)
+
+
+def _differentiated(operation: Operation, place: int) -> str:
+    """Return the value by which the logits' gradient tells what an error of an input does.
+
+    Where the operation is linear in the input, that is the input itself.
+    """
+    return operation.inputs[place] if isinstance(operation, (Linear, Product)) else operation.name
+
+
+def _flat(x: torch.Tensor) -> np.ndarray:
+    return x.flatten(1).contiguous().numpy()
+
+
+def _rows(x: torch.Tensor) -> np.ndarray:
+    return x.flatten(1, -2).contiguous().numpy()

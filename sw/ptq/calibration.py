@@ -33,9 +33,9 @@ LOGIT_SEARCH_IMAGES = 32
 """The same by what ranges do to the logits, which differs more from image to image."""
 SEARCH_BATCH = 8
 """Images that are searched together."""
-SEARCH_WORK = 16
+SEARCH_WORK = 8
 """Passes of the float network that the search on an image takes the time of, about."""
-GRADIENT_ELEMENTS = 1 << 27
+GRADIENT_ELEMENTS = 1 << 26
 """Elements of the gradients of images that are searched together, unless one image has more."""
 
 

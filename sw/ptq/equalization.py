@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vitrtl.sw.fast.float_kernels import add_channels
 from vitrtl.sw.ptq.architectures.families import describe
 from vitrtl.sw.ptq.architectures.graph import Graph, Shape
 from vitrtl.sw.ptq.architectures.operations import (
@@ -45,12 +46,15 @@ class ChannelRange:
 
     def update(self, value: torch.Tensor) -> None:
         """Count a batch.  Shape: (..., channels)."""
-        rows = value.detach().reshape(-1, value.shape[-1]).double().numpy()
+        rows = value.detach().reshape(-1, value.shape[-1]).contiguous().numpy()
+        sums, squares = np.zeros((2, rows.shape[1]))
+        low, high = np.full_like(sums, np.inf), np.full_like(sums, -np.inf)
+        add_channels(rows, sums, squares, low, high)
         self.count += len(rows)
-        self._sum = self._sum + rows.sum(axis=0)
-        self._squares = self._squares + np.square(rows).sum(axis=0)
-        self.low = np.minimum(self.low, rows.min(axis=0))
-        self.high = np.maximum(self.high, rows.max(axis=0))
+        self._sum = self._sum + sums
+        self._squares = self._squares + squares
+        self.low = np.minimum(self.low, low)
+        self.high = np.maximum(self.high, high)
 
     @property
     def mean(self) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.fast.float_kernels import add_magnitudes
 
 __all__ = ["OBSERVERS", "MagnitudeHistogram", "round_scale"]
 
@@ -25,8 +26,8 @@ class MagnitudeHistogram:
 
     def update(self, values: torch.Tensor) -> None:
         """Count the elements of a batch."""
-        magnitudes = values.detach().abs().flatten()
-        largest = float(magnitudes.max())
+        values = values.detach()
+        largest = float(torch.stack(values.aminmax()).abs().max())
         if not np.isfinite(largest):
             raise UserError("activations must be finite numbers, not NaN or infinite")
         self.largest = max(self.largest, largest)
@@ -39,8 +40,7 @@ class MagnitudeHistogram:
             pairs = self._counts.reshape(-1, 2).sum(axis=1)
             self._counts = np.concatenate([pairs, np.zeros(BINS - BINS // 2, np.int64)])
             self._limit *= 2
-        counts = torch.histc(magnitudes, BINS, 0.0, self._limit)
-        self._counts += counts.numpy().astype(np.int64)
+        add_magnitudes(values.flatten().numpy(), BINS / self._limit, self._counts)
 
     def percentile(self, share: float = PERCENTILE) -> float:
         """Return the magnitude that `share` of the elements do not exceed."""

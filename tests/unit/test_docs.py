@@ -13,6 +13,7 @@ from vitrtl.sw.accuracy.table import ErrorTable, ErrorTableError
 from vitrtl.sw.catalog import OPERATORS, methods_of, unit
 from vitrtl.sw.cost.table import CostError, CostRow, CostTable
 from vitrtl.sw.docs import MARKER, TABLES, Sources, refresh
+from vitrtl.sw.errors import UserError
 from vitrtl.sw.method_tables import comparison_table, conclusion_list, published_table
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -142,3 +143,38 @@ def test_bitstreams_are_listed_once_all_are_built(tmp_path):
         "| `one` | `unit` | 80 | 91.3 | 528 (10%) | 0 | 0 | 0 |",
         "| `two` | `net` | 80 | 91.3 | 1,000 (10%) | 0 | 0 | 3 (50%) |",
     ]
+
+
+def test_precisions_are_beside_each_other_once_all_were_run(tmp_path):
+    marker = "<!-- BEGIN precisions hard few: x -->\n{}<!-- END -->\n"
+    tested = {"test_images": 200, "float_accuracy": 0.9}
+
+    def write(path, content):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text(json.dumps(tested | content))
+
+    names = {"joint": 900, "mix by omega": 1500, "vitrtl": 1100, "I-ViT": 1400, "I-BERT": 1300,
+             "IPTQ-ViT": 1200, "FQ-ViT": None, "all float": None}
+    write("hard/networks.json", {
+        "version": 2, "network": "net", "area_unit": "lut4eq", "target": "ecp5-85k",
+        "made_from": {"precision": "w4a8"}, "records": [
+            {"name": name, "accuracy": 0.8 if name == "I-ViT" else 0.895, "nonlinear_area": area,
+             "logit_error": 0.01 if name == "IPTQ-ViT" else 0.02} for name, area in names.items()]})
+    assert refresh(marker.format("old\n"), Sources(tmp_path)) == marker.format("old\n")
+    write("few/ablation.json", {"model": "net", "records": [
+        {"variant": "none", "precision": "w6a6", "accuracy": 0.5, "logit_error": 1.0},
+        {"variant": "default", "precision": "w6a6", "accuracy": 0.91, "logit_error": 0.1}]})
+    assert refresh(marker.format("old\n"), Sources(tmp_path)).splitlines()[1:-1] == [
+        ("| `net`, 200 test images, float 90.00% | methods | accuracy | minus float, %p "
+        "| logit error | chosen units, lut4eq on ecp5-85k |"),
+        "|---|---|---|---|---|---|",
+        "| W4A8 | joint | 89.50% | -0.50 | 2.00% | 900 |",
+        "| W4A8 | default | 89.50% | -0.50 | 2.00% | 1,100 |",
+        "| W4A8 | each layer by IPTQ-ViT's Omega | 89.50% | -0.50 | 2.00% | 1,500 |",
+        "| W4A8 | IPTQ-ViT, the best published family | 89.50% | -0.50 | 1.00% | 1,200 |",
+        "| W6A6 | default | 91.00% | +1.00 | 10.00% | - |",
+    ]
+    (tmp_path / "few/ablation.json").write_text((tmp_path / "few/ablation.json").read_text()
+                                                .replace("200", "201"))
+    with pytest.raises(UserError, match="^hard, few must be of one network on the same test"):
+        refresh(marker.format("old\n"), Sources(tmp_path))

@@ -14,7 +14,7 @@ from vitrtl.sw.cli import main
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.golden.fixed_point import Format
-from vitrtl.sw.ptq.ablation import variants
+from vitrtl.sw.ptq.ablation import chosen, variants
 from vitrtl.sw.ptq.activation_search import SHARES, rounded
 from vitrtl.sw.ptq.architectures.operations import Linear
 from vitrtl.sw.ptq.calibration import calibrate, calibration_work
@@ -360,6 +360,15 @@ def test_ablation_adds_and_removes_each_technique():
         assert changed == {name}
 
 
+def test_some_variants_are_chosen_by_their_names():
+    found = variants([W8A8, Precision(6, 6)], W8A8, "percentile")
+    some = chosen(found, ["default", "none"])
+    assert [(one.name, one.scheme.precision.name) for one in some] == [
+        ("none", "w8a8"), ("default", "w8a8"), ("none", "w6a6"), ("default", "w6a6")]
+    with pytest.raises(UserError, match="^variant must be one of none, .*, not 'all'$"):
+        chosen(found, ["none", "all"])
+
+
 def test_commands_refuse_what_they_do_not_know(capsys, tmp_path):
     out = tmp_path / "out"
     for command, arguments, message in [
@@ -368,6 +377,7 @@ def test_commands_refuse_what_they_do_not_know(capsys, tmp_path):
             ("quantize", ["--edges", "w1a8"], "weights must have 2..8 bits, not 1"),
             ("search", ["--ptq", "adaround"], "technique must be one of"),
             ("ablate", ["--precision", "w8a8,w4"], "precision must be"),
+            ("ablate", ["--variants", "whole"], "variant must be one of none, none + zero_points"),
             ("ablate", ["--test", "0"], "test images must be 1..540"),
             ("ablate", ["--observer", "guess"], "observer must be one of")]:
         assert main([command, *arguments, "--out", str(out)]) == 2
