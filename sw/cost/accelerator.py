@@ -37,10 +37,18 @@ def accelerator_job(network: IntegerNetwork, target: Target, cache: Path) -> Job
     spec = size_accelerator(network)
     program = compile_network(network, spec)
     if (pnr := target.place_and_route) is not None:
-        target = dataclasses.replace(
-            target, place_and_route=dataclasses.replace(pnr, seeds=pnr.seeds[:1]))
+        target = dataclasses.replace(target, place_and_route=dataclasses.replace(
+            pnr, seeds=pnr.seeds[:1], flags=_in_context(pnr.flags)))
     work = Work(top=ACCELERATOR, verilog=system_verilog(program, ACCELERATOR, target.device),
                 target=target, cache=cache)
     cycles = predict(program, Bus(latency=read_latency(memory_map(program).words))).cycles
     return Job(Build(ACCELERATOR, spec), ACCELERATOR, network.name, work, cycles, 0, cycles,
                str(cycles))
+
+
+def _in_context(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return flags with which the clock of a whole device goes by the device's clock network.
+
+    Out of context, as units are measured, it goes by wires that the design is short of.
+    """
+    return (*(flag for flag in flags if flag != "--out-of-context"), "--lpf-allow-unconstrained")
