@@ -18,7 +18,7 @@ import numpy as np
 from vitrtl.sw.accelerator.configuration_words import load_cycles
 from vitrtl.sw.accelerator.hazards import in_some_order
 from vitrtl.sw.accelerator.instruction import length_of, waits_of
-from vitrtl.sw.accelerator.isa import HEADER_WORDS, OPCODES, WORD_BITS, words_of
+from vitrtl.sw.accelerator.isa import HEADER_WORDS, OPCODES, VECTOR, WORD_BITS, words_of
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
 
@@ -153,7 +153,7 @@ class _Array(_Engine):
 
     def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus) -> None:
         super().__init__(engine, first_word, spec, bus)
-        array = _array_cycles(spec)
+        array = _array_cycles(dataclasses.replace(spec, engines=()))
         self.shortest, self.per_word = array["shortest_pass"], array["result_cycles"]
         self.places, self.result = array["queued_results"], array["result"]
         self.requantized, self.first = array["requantized"], array["first_beat"]
@@ -193,7 +193,8 @@ class _Vector(_Engine):
     def __init__(self, engine: int, first_word: int, spec: AcceleratorSpec, bus: Bus,
                  runs: frozenset[tuple[int, int]]) -> None:
         super().__init__(engine, first_word, spec, bus)
-        self._cycles = _vector_cycles(spec, engine, runs)
+        self._cycles = _vector_cycles(
+            dataclasses.replace(spec, engines=(spec.engines[engine - VECTOR],)), runs)
 
     def _span(self, fields: Mapping[str, int], loading: int, ready: int) -> tuple[int, int]:
         begin = self._decoded()
@@ -282,8 +283,15 @@ def _parts() -> Iterator[None]:
     with warnings.catch_warnings():
         # Amaranth warns of a component that never becomes part of a design, when it goes.
         warnings.filterwarnings("ignore", ".* created but never used")
-        yield
-        gc.collect()
+        # All that is made before the next collection is young, and to collect that alone is quick.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.collect(0)
+            if collects:
+                gc.enable()
 
 
 def _reset_stages(spec: AcceleratorSpec) -> int:
@@ -295,7 +303,12 @@ def _reset_stages(spec: AcceleratorSpec) -> int:
 
 @functools.cache
 def _array_cycles(spec: AcceleratorSpec) -> dict[str, int]:
-    """Return what the array engine's gates state of their cycles."""
+    """Return what the array engine's gates state of their cycles.
+
+    Parameters
+    ----------
+    spec : without vector engines, on which nothing here depends.
+    """
     from vitrtl.hw.accelerator.array_engine import ArrayEngine
     from vitrtl.hw.accelerator.banked_memory import BankedMemory
     from vitrtl.hw.accelerator.result_requantizer import ResultRequantizer
@@ -311,13 +324,18 @@ def _array_cycles(spec: AcceleratorSpec) -> dict[str, int]:
 
 
 @functools.cache
-def _vector_cycles(spec: AcceleratorSpec, index: int,
-                   runs: frozenset[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
-    """Return the cycles of runs of so many rows and elements, alone and behind another run."""
+def _vector_cycles(spec: AcceleratorSpec, runs: frozenset[tuple[int, int]]
+                   ) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return the cycles of runs of so many rows and elements, alone and behind another run.
+
+    Parameters
+    ----------
+    spec : with the engine in question alone, since nothing here depends on others.
+    """
     from vitrtl.hw.accelerator.vector_engine import VectorEngine
 
     with _parts():
-        engine = VectorEngine(spec, index)
+        engine = VectorEngine(spec, VECTOR)
         found = {run: (engine.cycles(*run), engine.interval(*run)) for run in runs}
         del engine
     return found
