@@ -11,18 +11,21 @@ import functools
 import gc
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from vitrtl.sw.accelerator.configuration_words import load_cycles
+from vitrtl.sw.accelerator.configuration_words import ConfigWord, load_cycles
 from vitrtl.sw.accelerator.hazards import in_some_order
 from vitrtl.sw.accelerator.instruction import length_of, waits_of
 from vitrtl.sw.accelerator.isa import HEADER_WORDS, OPCODES, VECTOR, WORD_BITS, words_of
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
 
-__all__ = ["Bus", "Prediction", "predict"]
+__all__ = ["Bus", "Prediction", "predict", "predict_instructions"]
+
+Instructions = Sequence[Sequence[tuple[Mapping[str, int], Iterable[ConfigWord]]]]
+"""Fields and constants of each engine's instructions."""
 
 NOTICED = 3
 """Cycles from the end of an instruction to the start of one that waits for it."""
@@ -94,11 +97,17 @@ def predict(program: Program, bus: Bus | None = None) -> Prediction:
     ----------
     bus : the memory; one that answers at once if not given.
     """
+    return predict_instructions(program.instructions, program.spec, bus)
+
+
+def predict_instructions(instructions: Instructions, spec: AcceleratorSpec,
+                         bus: Bus | None = None) -> Prediction:
+    """Return the cycles of instructions, as `predict` those of a program."""
     bus = bus or Bus()
-    engines = _engines(program, bus)
-    programs = [[fields for fields, _ in one] for one in program.instructions]
+    engines = _engines(instructions, spec, bus)
+    programs = [[fields for fields, _ in one] for one in instructions]
     for engine, index in in_some_order(programs):
-        fields, config = program.instructions[engine][index]
+        fields, config = instructions[engine][index]
         ready = max((engines[other].ends[count - 1] + NOTICED
                      for other, count in waits_of(fields).items()), default=0)
         engines[engine].take(fields, load_cycles(config), ready)
@@ -249,16 +258,15 @@ class _Dma(_Engine):
         return begin, self._free + 1
 
 
-def _engines(program: Program, bus: Bus) -> list[_Engine]:
+def _engines(instructions: Instructions, spec: AcceleratorSpec, bus: Bus) -> list[_Engine]:
     """Return the engines, each with the cycle in which its program begins."""
-    spec = program.spec
     per_beat = 8 * spec.bus_bytes // WORD_BITS
     trip = ASKED + bus.latency
     header = STARTED + _reset_stages(spec) + trip
     # What is fetched at the start: as much as there is room for, and then the rest of each
     # engine's first instruction, with its constants.
     at_once, firsts = [], []
-    for engine, one in enumerate(program.instructions):
+    for engine, one in enumerate(instructions):
         words = [length_of(engine, fields) for fields, _ in one]
         at_once.append(min(FETCHED_AHEAD, -(-sum(words) // per_beat)))
         firsts.append(max(0, -(-sum(words[:1]) // per_beat) - FETCHED_AHEAD))
@@ -272,7 +280,7 @@ def _engines(program: Program, bus: Bus) -> list[_Engine]:
             found.append(_Array(engine, word, spec, bus))
         else:
             runs = frozenset((fields["rows"], fields["elements"])
-                             for fields, _ in program.instructions[engine] if fields["rows"])
+                             for fields, _ in instructions[engine] if fields["rows"])
             found.append(_Vector(engine, word, spec, bus, runs))
     return found
 
