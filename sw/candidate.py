@@ -6,6 +6,7 @@ variant, `softmax_exp2:s8`. Either has one lane; `softmax_exp2@4` has four.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 from vitrtl.sw.catalog import OPERATORS, Unit, methods_of, unit
@@ -112,6 +113,7 @@ def candidates_of(operator: str, software: bool = False) -> list[Candidate]:
             for build in ("", *entry.golden.variants)]
 
 
+@functools.cache
 def candidate_of(unit_name: str, spec: Spec) -> Candidate:
     """Return the candidate that a spec is a build of, whatever its row length.
 

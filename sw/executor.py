@@ -1,11 +1,12 @@
 """Runs an integer network on the golden functions."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from vitrtl.sw import structure
 from vitrtl.sw.catalog import ALL, unit
@@ -74,7 +75,7 @@ class Executor:
         chunks = [chunk for chunk in np.array_split(images, -(-count // self.threads)
                                                     * self.threads or 1) if len(chunk)]
         # Batches side by side use the cores better than BLAS does within these small matrices.
-        with threadpool_limits(1, "blas"):
+        with _libraries().limit(limits=1, user_api="blas"):
             if observe is not None or self.threads == 1:
                 yield from (self._run_chunk(chunk, observe) for chunk in chunks)
             else:
@@ -108,6 +109,12 @@ class Executor:
             for name in done:
                 del values[name]
         return output.reshape(len(images), -1).astype(np.int64)
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """Return what limits the threads of BLAS; to look for its libraries takes milliseconds."""
+    return ThreadpoolController()
 
 
 def _accumulators(network: IntegerNetwork) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Places in the memories: buffers that share the scratchpad, and rings that loads go round."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
@@ -32,7 +33,7 @@ class Buffer:
     rows: int
     row: int
     phases: frozenset[str]
-    beside: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    beside: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
     base: int = 0
 
     @property
@@ -56,10 +57,9 @@ def place(buffers: Sequence[Buffer], spec: AcceleratorSpec) -> dict[str, Buffer]
     UserError
         If they do not fit.
     """
-    found = [_placed(order, spec) for order in _orders(buffers)]
-    fitting = [(cost, i, placed) for i, (placed, cost) in enumerate(found) if placed is not None]
-    if fitting:
-        return min(fitting, key=lambda one: one[:2])[2]
+    placed = _best(tuple(buffers), _scratchpad(spec))
+    if placed is not None:
+        return dict(placed)
     sizes = ", ".join(f"{b.name} {b.words}" for b in buffers)
     raise UserError(f"scratchpad must hold {_needed(buffers)} words at once, and place whole "
                     f"buffers ({sizes}), not {spec.scratch_words}")
@@ -67,8 +67,26 @@ def place(buffers: Sequence[Buffer], spec: AcceleratorSpec) -> dict[str, Buffer]
 
 def fits(buffers: Sequence[Buffer], spec: AcceleratorSpec) -> bool:
     """Whether `place` finds places."""
-    return _needed(buffers) <= spec.scratch_words and any(
-        _placed(order, spec)[0] is not None for order in _orders(buffers))
+    return _needed(buffers) <= spec.scratch_words and _fits(tuple(buffers), _scratchpad(spec))
+
+
+def _scratchpad(spec: AcceleratorSpec) -> AcceleratorSpec:
+    """Return what places depend on, and nothing else that differs from network to network."""
+    return AcceleratorSpec(banks=spec.banks, bank_words=spec.bank_words)
+
+
+@functools.cache
+def _best(buffers: tuple[Buffer, ...], spec: AcceleratorSpec) -> dict[str, Buffer] | None:
+    """Return the best places that any order gives, None if none does."""
+    found = [_placed(order, spec) for order in _orders(buffers)]
+    fitting = [(cost, i, placed) for i, (placed, cost) in enumerate(found) if placed is not None]
+    return min(fitting, key=lambda one: one[:2])[2] if fitting else None
+
+
+@functools.cache
+def _fits(buffers: tuple[Buffer, ...], spec: AcceleratorSpec) -> bool:
+    """Whether any order gives places."""
+    return any(_placed(order, spec)[0] is not None for order in _orders(buffers))
 
 
 def _needed(buffers: Sequence[Buffer]) -> int:

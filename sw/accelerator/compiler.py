@@ -8,13 +8,13 @@ from vitrtl.sw.accelerator import hazards
 from vitrtl.sw.accelerator.instruction import Instruction, encode
 from vitrtl.sw.accelerator.isa import BASES, HEADER_WORDS, MAGIC, PROGRAM_ALIGNMENT, WORD_BITS
 from vitrtl.sw.accelerator.lowering import lower
-from vitrtl.sw.accelerator.predict import predict
+from vitrtl.sw.accelerator.predict import predict, predict_instructions
 from vitrtl.sw.accelerator.program import Program
-from vitrtl.sw.accelerator.schedule import schedule
+from vitrtl.sw.accelerator.schedule import Schedule, schedule
 from vitrtl.sw.accelerator.spec import DMA, AcceleratorSpec
 from vitrtl.sw.network import IntegerNetwork
 
-__all__ = ["compile_network"]
+__all__ = ["compile_network", "predicted_cycles"]
 
 WORD_BYTES = WORD_BITS // 8
 
@@ -33,11 +33,7 @@ def compile_network(network: IntegerNetwork, spec: AcceleratorSpec) -> Program:
     """
     transformer = lower(network)
     plan = schedule(transformer, spec)
-    fields = hazards.with_all_waits(plan.instructions, spec)
-    engines: list[list[Instruction]] = [[] for _ in range(spec.engine_count)]
-    for instruction, waiting in zip(plan.instructions, fields, strict=True):
-        engines[instruction.engine].append(
-            Instruction(fields=waiting, step=instruction.step, config=instruction.config))
+    engines = _by_engine(plan, spec)
     image_shape = network.values[network.input].shape
     program = Program(
         spec=spec, network=network.name, network_digest=network.digest,
@@ -50,6 +46,31 @@ def compile_network(network: IntegerNetwork, spec: AcceleratorSpec) -> Program:
     return dataclasses.replace(
         program, predicted_cycles=prediction.cycles,
         predicted=tuple(tuple(map(tuple, spans.tolist())) for spans in prediction.spans))
+
+
+def predicted_cycles(network: IntegerNetwork, spec: AcceleratorSpec) -> int:
+    """Return the cycles of one image, as `compile_network` predicts them for its program.
+
+    The program itself is not made, which is most of the work.
+
+    Raises
+    ------
+    UserError
+        As `compile_network`.
+    """
+    engines = _by_engine(schedule(lower(network), spec), spec)
+    return predict_instructions([[(instruction.fields, instruction.config) for instruction in one]
+                                 for one in engines], spec).cycles
+
+
+def _by_engine(plan: Schedule, spec: AcceleratorSpec) -> list[list[Instruction]]:
+    """Return the instructions of each engine, with their waits."""
+    fields = hazards.with_all_waits(plan.instructions, spec)
+    engines: list[list[Instruction]] = [[] for _ in range(spec.engine_count)]
+    for instruction, waiting in zip(plan.instructions, fields, strict=True):
+        engines[instruction.engine].append(
+            Instruction(fields=waiting, step=instruction.step, config=instruction.config))
+    return engines
 
 
 def _memory(engines: list[list[Instruction]], segment: bytes, spec: AcceleratorSpec) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrtl.sw.accelerator.compiler import compile_network
+from vitrtl.sw.accelerator.compiler import predicted_cycles
 from vitrtl.sw.accelerator.predict import Bus, predict
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.sizing import size_accelerator
@@ -25,7 +25,7 @@ def network_cycles(network: IntegerNetwork) -> int | None:
     None if no accelerator runs it, as that of a Swin, of log2 codes or of layers in float.
     """
     try:
-        return compile_network(network, size_accelerator(network)).predicted_cycles
+        return predicted_cycles(network, size_accelerator(network))
     except UserError:
         return None
 

@@ -13,18 +13,21 @@ import gc
 import itertools
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from vitrtl.sw.accelerator.configuration_words import load_cycles
+from vitrtl.sw.accelerator.configuration_words import ConfigWord, load_cycles
 from vitrtl.sw.accelerator.hazards import in_some_order
 from vitrtl.sw.accelerator.instruction import length_of, waits_of, words_of_tile
-from vitrtl.sw.accelerator.isa import HEADER_WORDS, OPCODES, WORD_BITS, words_of
+from vitrtl.sw.accelerator.isa import HEADER_WORDS, OPCODES, VECTOR, WORD_BITS, words_of
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import ARRAY, DMA, AcceleratorSpec
 
-__all__ = ["Bus", "Prediction", "predict"]
+__all__ = ["Bus", "Prediction", "predict", "predict_instructions"]
+
+Instructions = Sequence[Sequence[tuple[Mapping[str, int], Iterable[ConfigWord]]]]
+"""Fields and constants of each engine's instructions."""
 
 NOTICED = 3
 """Cycles from the end of an instruction to the start of one that waits for it."""
@@ -96,11 +99,17 @@ def predict(program: Program, bus: Bus | None = None) -> Prediction:
     ----------
     bus : the memory; one that answers at once if not given.
     """
+    return predict_instructions(program.instructions, program.spec, bus)
+
+
+def predict_instructions(instructions: Instructions, spec: AcceleratorSpec,
+                         bus: Bus | None = None) -> Prediction:
+    """Return the cycles of instructions, as `predict` those of a program."""
     bus = bus or Bus()
-    engines = _engines(program, bus)
-    programs = [[fields for fields, _ in one] for one in program.instructions]
+    engines = _engines(instructions, spec, bus)
+    programs = [[fields for fields, _ in one] for one in instructions]
     for engine, index in in_some_order(programs):
-        fields, config = program.instructions[engine][index]
+        fields, config = instructions[engine][index]
         ready = max((engines[other].ends[count - 1] + NOTICED
                      for other, count in waits_of(fields).items()), default=0)
         engines[engine].take(fields, load_cycles(config), ready)
@@ -170,7 +179,7 @@ class _Array(_Engine):
     def __init__(self, engine: int, first_word: int, fetches: Sequence[int],
                  spec: AcceleratorSpec, bus: Bus) -> None:
         super().__init__(engine, first_word, fetches, spec, bus)
-        array = _array_cycles(spec)
+        array = _array_cycles(dataclasses.replace(spec, engines=()))
         self.shortest, self.per_word = array["shortest_pass"], array["result_cycles"]
         self.places, self.result = array["queued_results"], array["result"]
         self.requantized, self.first = array["requantized"], array["first_beat"]
@@ -216,7 +225,8 @@ class _Vector(_Engine):
     def __init__(self, engine: int, first_word: int, fetches: Sequence[int],
                  spec: AcceleratorSpec, bus: Bus, runs: frozenset[tuple[int, int]]) -> None:
         super().__init__(engine, first_word, fetches, spec, bus)
-        self._cycles = _vector_cycles(spec, engine, runs)
+        self._cycles = _vector_cycles(
+            dataclasses.replace(spec, engines=(spec.engines[engine - VECTOR],)), runs)
 
     def _span(self, fields: Mapping[str, int], loading: int, ready: int) -> tuple[int, int]:
         begin = self._decoded()
@@ -276,14 +286,13 @@ class _Dma(_Engine):
         return begin, self._free + 1
 
 
-def _engines(program: Program, bus: Bus) -> list[_Engine]:
+def _engines(instructions: Instructions, spec: AcceleratorSpec, bus: Bus) -> list[_Engine]:
     """Return the engines, each with the cycle in which its program begins."""
-    spec = program.spec
     per_beat = 8 * spec.bus_bytes // WORD_BITS
     trip = ASKED + bus.latency
     header = STARTED + _reset_stages(spec) + trip
     found: list[_Engine] = []
-    for engine, one in enumerate(program.instructions):
+    for engine, one in enumerate(instructions):
         entry = header + bus.cycles(-(-(HEADER_WORDS + engine) // per_beat)) + engine
         word = entry + 4 + trip
         words = itertools.accumulate(length_of(engine, fields) for fields, _ in one)
@@ -305,8 +314,15 @@ def _parts() -> Iterator[None]:
     with warnings.catch_warnings():
         # Amaranth warns of a component that never becomes part of a design, when it goes.
         warnings.filterwarnings("ignore", ".* created but never used")
-        yield
-        gc.collect()
+        # All that is made before the next collection is young, and to collect that alone is quick.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.collect(0)
+            if collects:
+                gc.enable()
 
 
 def _reset_stages(spec: AcceleratorSpec) -> int:
@@ -318,7 +334,12 @@ def _reset_stages(spec: AcceleratorSpec) -> int:
 
 @functools.cache
 def _array_cycles(spec: AcceleratorSpec) -> dict[str, int]:
-    """Return what the array engine's gates state of their cycles."""
+    """Return what the array engine's gates state of their cycles.
+
+    Parameters
+    ----------
+    spec : without vector engines, on which nothing here depends.
+    """
     from vitrtl.hw.accelerator.array_engine import ArrayEngine
     from vitrtl.hw.accelerator.banked_memory import BankedMemory
     from vitrtl.hw.accelerator.result_requantizer import ResultRequantizer
@@ -334,13 +355,18 @@ def _array_cycles(spec: AcceleratorSpec) -> dict[str, int]:
 
 
 @functools.cache
-def _vector_cycles(spec: AcceleratorSpec, index: int,
-                   runs: frozenset[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
-    """Return the cycles of runs of so many rows and elements, alone and behind another run."""
+def _vector_cycles(spec: AcceleratorSpec, runs: frozenset[tuple[int, int]]
+                   ) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return the cycles of runs of so many rows and elements, alone and behind another run.
+
+    Parameters
+    ----------
+    spec : with the engine in question alone, since nothing here depends on others.
+    """
     from vitrtl.hw.accelerator.vector_engine import VectorEngine
 
     with _parts():
-        engine = VectorEngine(spec, index)
+        engine = VectorEngine(spec, VECTOR)
         found = {run: (engine.cycles(*run), engine.interval(*run)) for run in runs}
         del engine
     return found

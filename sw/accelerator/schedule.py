@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from vitrtl.sw.accelerator.allocation import Buffer, Piece, Ring, place
-from vitrtl.sw.accelerator.configuration_words import pack_config
+from vitrtl.sw.accelerator.configuration_words import ConfigWord, pack_config
 from vitrtl.sw.accelerator.engines import configuration, engine_of
 from vitrtl.sw.accelerator.instruction import Instruction, Step
 from vitrtl.sw.accelerator.isa import BASES, MEMORIES, MODES, OPCODES, PROGRAM_ALIGNMENT, VECTOR
@@ -150,7 +150,8 @@ class _Scheduler:
         self.constants = Ring("constant_groups", spec.constant_groups, 2 if spec.paired else 1)
         self.buffers = place(buffers_of(transformer, spec), spec)
         self.blocks = blocks_of(transformer.tokens, spec)
-        self.loaded: dict[int, object] = {}
+        self.configurations: dict[tuple[str, int, int], tuple[ConfigWord, ...]] = {}
+        self.loaded: dict[int, tuple[ConfigWord, ...]] = {}
         # A row of the stream, in words of the residual memory.
         self.row = -(-transformer.width // spec.size)
 
@@ -445,8 +446,11 @@ class _Scheduler:
              o_base: int, o_row: int, lead: tuple[int, ...] = (), column: int = 0) -> None:
         """Run a vector unit on some rows; its constants go before, if it has others."""
         engine = engine_of(vector, self.spec)
-        config = configuration(vector, self.spec.engines[engine - VECTOR],
-                               slice(column, column + elements))
+        key = (vector.label, column, elements)
+        if key not in self.configurations:
+            self.configurations[key] = configuration(vector, self.spec.engines[engine - VECTOR],
+                                                     slice(column, column + elements))
+        config = self.configurations[key]
         if self.loaded.get(engine) == config:
             config = ()
         else:

@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
             return lambda done: progress.advance(task, done)
 
         origin, base = _origin(args, bar)
-        candidates = CandidateNetworks(origin.model, origin.calibration, base)
+        candidates = CandidateNetworks(origin.model, origin.network, base)
         units = candidates.units
         mend_all = mend_all_command(target.name, args.network)
         costs = look_up(table, target, units, verilog_checksum, mend_all,

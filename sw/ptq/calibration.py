@@ -1,8 +1,9 @@
 """Calibration: what ranges a float network's values take on some images."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.ptq.weight_codes import weight_codes, weight_scales
 
 __all__ = ["Calibration", "calibrate", "calibration_work"]
+
+T = TypeVar("T")
 
 SAMPLE_ROWS = 512
 """Rows of a layer's input that are kept, evenly from the first batch of images."""
@@ -71,8 +74,22 @@ class Calibration:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_graph", FloatGraph(self.model).graph)
-        object.__setattr__(self, "_weights", {})
-        object.__setattr__(self, "_scales", {})
+        object.__setattr__(self, "_found", {})
+
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """Return what is found under a key, which is sought once.
+
+        Networks of one calibration differ in the methods of some layers, and most of what it
+        takes to make one is that of another.
+
+        Parameters
+        ----------
+        key : all that the answer depends on, beside the calibration.
+        find : called if the key is new.
+        """
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
 
     def weights(self, name: str, weight: np.ndarray, codes: ChannelCodes | None = None
                 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
@@ -91,20 +108,19 @@ class Calibration:
         -----
         `weight` and the codes (in, out), the scales (out,).
         """
-        fmt, moment = self.precision(name).weight_format, self.moments.get(name)
+        fmt = self.precision(name).weight_format
         read = (name, b"" if codes is None else codes.scales.tobytes())
-        if codes is not None and moment is not None:
-            moment = codes.moment(moment)
-        if read not in self._weights:
-            self._weights[read] = weight_scales(weight, fmt, self.scheme, moment)
+
+        def moment() -> np.ndarray | None:
+            of_input = self.moments.get(name)
+            return of_input if codes is None or of_input is None else codes.moment(of_input)
 
         def round_at(scales: np.ndarray) -> np.ndarray:
-            key = (*read, scales.tobytes())
-            if key not in self._weights:
-                self._weights[key] = weight_codes(weight, scales, fmt, self.scheme, moment)
-            return self._weights[key]
+            return self.once(("codes", *read, scales.tobytes()), lambda: weight_codes(
+                weight, scales, fmt, self.scheme, moment()))
 
-        return self._weights[read], round_at
+        return self.once(("scales", *read), lambda: weight_scales(
+            weight, fmt, self.scheme, moment())), round_at
 
     def precision(self, name: str) -> Precision:
         """Return the bits of the linear layer or the value of that name."""
@@ -116,13 +132,14 @@ class Calibration:
 
     def scale(self, name: str) -> Fraction:
         """Return the scale of a symmetric signed code for a value."""
-        if name not in self._scales:
-            steps = self.format(name).hi
-            limit = self.limits.get(name)
-            if limit is None:
-                limit = OBSERVERS[self.scheme.observer](self.histograms[name], steps)
-            self._scales[name] = _named_scale(name, limit / steps)
-        return self._scales[name]
+        return self.once(("scale", name), lambda: self._scale(name))
+
+    def _scale(self, name: str) -> Fraction:
+        steps = self.format(name).hi
+        limit = self.limits.get(name)
+        if limit is None:
+            limit = OBSERVERS[self.scheme.observer](self.histograms[name], steps)
+        return _named_scale(name, limit / steps)
 
     def scale_of_largest(self, names: list[str], bits: int, headroom: float) -> Fraction:
         """Return one scale at which `headroom` times the largest of all these values fits."""

@@ -1,6 +1,7 @@
 """What an integer network is made from: the float network, its images and its calibration."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,21 @@ class Origin:
         return self.images.pixels[self.ids]
 
     def network(self, methods: Mapping[str, str]) -> IntegerNetwork:
-        """Return the integer network with a unit for each layer, and its provenance."""
-        return export(self.calibration, methods, provenance_of(
-            self.given, self.images, self.ids, self.pixels_digest, self.seed,
-            self.calibration.scheme))
+        """Return the integer network with a unit for each layer, and its provenance.
+
+        The same one for the same methods; networks share the tensors that they have in common.
+        """
+        key = frozenset(methods.items())
+        if key not in self._networks:
+            self._networks[key] = export(self.calibration, methods, provenance_of(
+                self.given, self.images, self.ids, self.pixels_digest, self.seed,
+                self.calibration.scheme))
+        return self._networks[key]
+
+    @functools.cached_property
+    def _networks(self) -> dict[frozenset[tuple[str, str]], IntegerNetwork]:
+        """Networks that were made, by the method of each layer."""
+        return {}
 
 
 def float_model_of(network: IntegerNetwork, checkpoint: Path | None = None,

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -218,29 +219,34 @@ class _Export(Interpreter[_Operand]):
         self.calibration = calibration
         self.methods = methods
         self.layers = {layer.name: layer for layer in layers_of(model)}
-        self.nodes: list[Node] = []
+        self.nodes: dict[str, Node] = {}
         self.values: dict[str, Value] = {}
         self.operands: dict[str, np.ndarray] = {}
         self.specs = _specs(self.graph, model.input_shape, methods,
                             calibration.scheme.precision.activation_format)
+        self.targets: dict[str, tuple[list[Fraction], Format]] = {}
+        self.finest: dict[str, Fraction] = {}
         self.streams: dict[str, Fraction] = {}
         for names in self.graph.streams():
             self.streams |= dict.fromkeys(names, self._stream_scale(names))
+            # What was sought so far did not know of this stream.
+            self.targets.clear()
+            self.finest.clear()
 
     def network(self, provenance: dict[str, Any]) -> IntegerNetwork:
         """Build the graph from the image to the logits."""
         level = (Fraction(1, 255),)
         self.values["image"] = Value(Format(8, False), self.model.input_shape, level)
         self.interpret(self.graph, _Operand("image", level))
-        return IntegerNetwork(name=self.model.name, nodes=tuple(self.nodes), values=self.values,
-                              operands=self.operands, provenance=provenance)
+        return IntegerNetwork(name=self.model.name, nodes=tuple(self.nodes.values()),
+                              values=self.values, operands=self.operands, provenance=provenance)
 
     def patch_embed(self, operation: PatchEmbed, image: _Operand) -> _Operand:
         """Image to residual stream."""
         x = self._structural("center", "center", [image])
         x = self._structural("patchify", "patchify", [x],
                              {"patch": operation.module.kernel_size[0]})
-        return self._affine(operation.name, x, *self._patch_parameters(operation))
+        return self._affine(operation.name, x, lambda: self._patch_parameters(operation))
 
     def constant(self, operation: Constant) -> _Operand:
         """Parameter that joins a stream, at its scale."""
@@ -250,12 +256,8 @@ class _Export(Interpreter[_Operand]):
 
     def linear(self, operation: Linear, x: _Operand) -> _Operand:
         """Linear layer and its requantizer."""
-        weight, bias = (_array(p) for p in operation.parameters(torch.float64))
-        if x.deferred is not None:
-            bias = bias + weight @ x.deferred
-        if x.codes is not None:
-            weight = weight * x.codes.factors
-        return self._affine(operation.name, x, weight.T, bias)
+        return self._affine(operation.name, x,
+                            lambda: _linear_parameters(operation, x.codes, x.deferred))
 
     def norm(self, operation: Norm, x: _Operand) -> _Operand:
         """LayerNorm and its requantizer, per channel.
@@ -386,16 +388,20 @@ class _Export(Interpreter[_Operand]):
         The multiplier bounds the ratio. Where a step of the accumulator is larger than that, as
         few bits or a wide input make it, a finer scale would show nothing more.
         """
+        if name not in self.finest:
+            self.finest[name] = self._sought_finest(name)
+        return self.finest[name]
+
+    def _sought_finest(self, name: str) -> Fraction:
         operation = self.graph.operation(name)
         match operation:
             case PatchEmbed():
-                weight, _ = self._patch_parameters(operation)
-                step = Fraction(1, 255) * self._coarsest_weight(name, weight)
+                step = Fraction(1, 255) * self._coarsest_weight(
+                    name, lambda: self._patch_parameters(operation)[0])
             case Linear(inputs=(source,)):
-                weight, codes = _array(operation.parameters(torch.float64)[0]), self._codes(source)
-                if codes is not None:
-                    weight = weight * codes.factors
-                step = self._read_scale(source) * self._coarsest_weight(name, weight.T, codes)
+                codes = self._codes(source)
+                step = self._read_scale(source) * self._coarsest_weight(
+                    name, lambda: _linear_parameters(operation, codes)[0], codes)
             case Product(inputs=(a, b)):
                 step = self._read_scale(a) * self._read_scale(b) * Fraction(operation.factor)
             case Norm():
@@ -414,17 +420,31 @@ class _Export(Interpreter[_Operand]):
         """Return the largest scale of a LayerNorm unit's channels; zero if it merges its own."""
         method = self.methods[layer.name]
         entry, spec = candidate(method).unit, self.specs[method]
+
+        def find() -> Fraction:
+            gamma = [value or SMALLEST_GAIN for value in layer.gamma]
+            _, scale = entry.golden.derive(spec, Fraction(1), gamma=gamma,
+                                           beta=[0.0] * len(gamma))
+            return max(map(abs, scale)) if isinstance(scale, Sequence) else scale
+
         if spec.merges_requantizer:
             return Fraction(0)
-        gamma = [value or SMALLEST_GAIN for value in layer.gamma]
-        _, scale = entry.golden.derive(spec, Fraction(1), gamma=gamma, beta=[0.0] * len(gamma))
-        return max(map(abs, scale)) if isinstance(scale, Sequence) else scale
+        return self.calibration.once(("step", layer.name, method), find)
 
-    def _coarsest_weight(self, name: str, weight: np.ndarray,
+    def _coarsest_weight(self, name: str, weight: Callable[[], np.ndarray],
                          codes: ChannelCodes | None = None) -> Fraction:
-        """Return the largest scale of a layer's weights."""
-        scales, _ = self.calibration.weights(name, weight, codes)
-        return round_scale(max(scales.max(), TINY))
+        """Return the largest scale of a layer's weights.
+
+        Parameters
+        ----------
+        weight : gives them, (in, out), with the factors of the input's channels.
+        codes : of those channels, if they have such.
+        """
+        def find() -> Fraction:
+            scales, _ = self.calibration.weights(name, weight(), codes)
+            return round_scale(max(scales.max(), TINY))
+
+        return self.calibration.once(("coarsest", name, _bytes(codes and codes.scales)), find)
 
     def _read_scale(self, name: str) -> Fraction:
         """Return the scale of what an operation reads: moves and padding keep what they find."""
@@ -445,6 +465,11 @@ class _Export(Interpreter[_Operand]):
 
         One scale, or one per output channel of a linear layer.
         """
+        if name not in self.targets:
+            self.targets[name] = self._sought_target(name)
+        return self.targets[name]
+
+    def _sought_target(self, name: str) -> tuple[list[Fraction], Format]:
         if name in self.streams:
             return [self.streams[name]], S16
         if name == self.graph.output:
@@ -454,7 +479,8 @@ class _Export(Interpreter[_Operand]):
             if isinstance(reader, (Softmax, Gelu)):
                 return [self._input_scale(self.layers[reader.name])], self.calibration.format(name)
         if codes := self._codes(name):
-            return list(map(round_scale, codes.scales.tolist())), self.calibration.format(name)
+            return self.calibration.once(("coded", name), lambda: list(
+                map(round_scale, codes.scales.tolist()))), self.calibration.format(name)
         operation = self.graph.operation(name)
         if isinstance(operation, Linear) and operation.parts:
             share = operation.width // len(operation.parts)
@@ -465,10 +491,15 @@ class _Export(Interpreter[_Operand]):
 
     def _nonlinear(self, layer: FloatLayer, x: _Operand) -> _Operand:
         """Add the unit that was chosen for a layer, and the requantizer that it may need."""
+        scales, fmt = self._target(layer.name)
+        return self._once((layer.name, self.methods[layer.name], tuple(scales), fmt), x,
+                          lambda: self._new_nonlinear(layer, x, scales, fmt))
+
+    def _new_nonlinear(self, layer: FloatLayer, x: _Operand, scales: list[Fraction],
+                       fmt: Format) -> _Operand:
         name = self.methods[layer.name]
         entry, spec = candidate(name).unit, self.specs[name]
         parameters = {"gamma": layer.gamma, "beta": layer.beta} if layer.gamma else {}
-        scales, fmt = self._target(layer.name)
         # A merged requantizer gives s8 codes; what must be wider than that is scaled up again.
         merged = self.calibration.scale(layer.name) if fmt == S16 else scales[0]
         try:
@@ -536,9 +567,14 @@ class _Export(Interpreter[_Operand]):
         nothing by coarser codes than the calibration asked for. They bound it from above too:
         larger inputs saturate. Some methods take powers of two alone.
         """
+        scale = self._calibrated_input_scale(layer)
+        return self.calibration.once(("input", layer.name, self.methods[layer.name], scale),
+                                     lambda: self._accepted_scale(layer, scale))
+
+    def _accepted_scale(self, layer: FloatLayer, scale: Fraction) -> Fraction:
+        """Return the nearest scale to a layer's own that its unit accepts."""
         name = self.methods[layer.name]
         golden, spec = candidate(name).unit.golden, self.specs[name]
-        scale = self._calibrated_input_scale(layer)
         refusal = None
         for i in range(64):
             for factor in {Fraction(9, 8)**i: None, Fraction(8, 9)**i: None}:
@@ -565,14 +601,20 @@ class _Export(Interpreter[_Operand]):
         needed = (MASK_GAP - largest) / -self.calibration.format(layer.source).lo
         return scale if scale >= needed else round_scale(needed)
 
-    def _affine(self, name: str, x: _Operand, weight: np.ndarray, bias: np.ndarray) -> _Operand:
+    def _affine(self, name: str, x: _Operand,
+                parameters: Callable[[], tuple[np.ndarray, np.ndarray]]) -> _Operand:
         """Matrix multiplication by s8 weights, bias and requantizer.
 
-        Shape
-        -----
-        `weight` (in, out); `bias` (out,).
+        Parameters
+        ----------
+        parameters : gives weight (in, out) and bias (out,).
         """
         scales, fmt = self._target(name)
+        return self._once((name, tuple(scales), fmt), x,
+                          lambda: self._new_affine(name, x, *parameters(), scales, fmt))
+
+    def _new_affine(self, name: str, x: _Operand, weight: np.ndarray, bias: np.ndarray,
+                    scales: list[Fraction], fmt: Format) -> _Operand:
         scales = scales * (weight.shape[1] // len(scales))
         codes, weight_scales = self._weight(name, x, weight, bias, scales)
         operand = self._operand(f"{name}.weight", codes,
@@ -623,6 +665,31 @@ class _Export(Interpreter[_Operand]):
         return self._unit(f"{x.name}.requantize", "requantize", spec, [x], constants,
                           _one_if_equal(scales))
 
+    def _once(self, key: tuple[Hashable, ...], x: _Operand,
+              add: Callable[[], _Operand]) -> _Operand:
+        """Add the nodes of a layer; those that another network of the calibration has, as there.
+
+        Parameters
+        ----------
+        key : layer, method and target: all that decides, beside what the layer reads.
+        x : what it reads.
+        add : adds the nodes.
+        """
+        graph = self.nodes, self.values, self.operands
+
+        def find() -> tuple[_Operand, list[dict]]:
+            known = [len(part) for part in graph]
+            return add(), [dict(islice(part.items(), count, None))
+                           for part, count in zip(graph, known, strict=True)]
+
+        read = self.values[x.name]
+        operand, added = self.calibration.once(
+            (*key, x.name, x.scale, read.format, read.operand, _bytes(x.deferred),
+             _bytes(x.codes and x.codes.scales)), find)
+        for part, new in zip(graph, added, strict=True):
+            part |= new
+        return operand
+
     def _unit(self, name: str, op: str, spec: Spec, inputs: list[_Operand], constants: Any,
               scale: tuple[Fraction, ...]) -> _Operand:
         """Add a node of the catalogue."""
@@ -635,7 +702,7 @@ class _Export(Interpreter[_Operand]):
             array = require(np.asarray(getattr(constants, register.name)), register.format,
                             register.name)
             arrays[register.name] = array.astype(storage(register.format))
-        self.nodes.append(Node(name, op, tuple(x.name for x in inputs), spec, arrays))
+        self.nodes[name] = Node(name, op, tuple(x.name for x in inputs), spec, arrays)
         operand = spec.operand if isinstance(spec, VectorSpec) else "linear"
         self.values[name] = Value(spec.out_format, shape, scale, operand)
         return _Operand(name, scale)
@@ -648,7 +715,7 @@ class _Export(Interpreter[_Operand]):
         values = [self.values[x.name] for x in inputs]
         fmt, shape = OPERATIONS[op].result([(v.format, v.shape) for v in values], attributes)
         scale = scale or inputs[0].scale
-        self.nodes.append(Node(name, op, tuple(x.name for x in inputs), attributes=attributes))
+        self.nodes[name] = Node(name, op, tuple(x.name for x in inputs), attributes=attributes)
         self.values[name] = Value(fmt, shape, scale)
         return _Operand(name, scale)
 
@@ -697,6 +764,22 @@ def _power_of_two(value: int) -> int:
 
 def _one_if_equal(scales: Sequence[Fraction]) -> tuple[Fraction, ...]:
     return tuple(scales) if len(set(scales)) > 1 else (scales[0],)
+
+
+def _linear_parameters(operation: Linear, codes: ChannelCodes | None = None,
+                       deferred: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight (in, out) and bias of a linear layer, for its input as `_Operand` has it."""
+    weight, bias = (_array(p) for p in operation.parameters(torch.float64))
+    if deferred is not None:
+        bias = bias + weight @ deferred
+    if codes is not None:
+        weight = weight * codes.factors
+    return weight.T, bias
+
+
+def _bytes(array: np.ndarray | None) -> bytes:
+    """Return an array as part of a key."""
+    return b"" if array is None else array.tobytes()
 
 
 def _array(parameter: torch.Tensor) -> np.ndarray:

@@ -26,12 +26,11 @@ from vitrtl.sw.executor import Executor, node_function
 from vitrtl.sw.golden.fixed_point import saturate
 from vitrtl.sw.golden.unit import Spec
 from vitrtl.sw.network import IntegerNetwork, Node
-from vitrtl.sw.ptq.calibration import Calibration
 from vitrtl.sw.ptq.float_graph import MASKED, FloatGraph, FloatLayer, layers_of
 from vitrtl.sw.ptq.logit_gradients import LogitGradients
 from vitrtl.sw.ptq.metrics import ErrorMeter, NoiseMeter
 from vitrtl.sw.ptq.models import FloatModel
-from vitrtl.sw.ptq.quantize import deferred_beta, export
+from vitrtl.sw.ptq.quantize import deferred_beta
 
 __all__ = ["CandidateNetworks", "Sensitivity", "deferred", "measure", "operand_nodes",
            "output_noise"]
@@ -95,7 +94,8 @@ class CandidateNetworks:
 
     Parameters
     ----------
-    model, calibration : what the networks are made from.
+    model : the float network.
+    make : makes the integer network with a candidate for each layer.
     base : candidate of every layer, for the layers of the other operators.
 
     Attributes
@@ -103,7 +103,7 @@ class CandidateNetworks:
     refused : candidates that one of the layers cannot take, with the reason.
     """
 
-    def __init__(self, model: FloatModel, calibration: Calibration,
+    def __init__(self, model: FloatModel, make: Callable[[Mapping[str, str]], IntegerNetwork],
                  base: Mapping[str, str]) -> None:
         self.model = model
         self.layers = layers_of(model)
@@ -117,7 +117,7 @@ class CandidateNetworks:
                 key = tuple(methods.values())
                 try:
                     if key not in made:
-                        made[key] = export(calibration, methods)
+                        made[key] = make(methods)
                 except UserError as error:
                     self.refused[candidate.name] = str(error)
                 else:

@@ -1,8 +1,10 @@
 """The compiler to the accelerator: its programs, on the model, give every golden boundary."""
 
 import dataclasses
+import gc
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 
-from vitrtl.sw.accelerator import hazards, predict
+from vitrtl.sw.accelerator import allocation, hazards, predict
 from vitrtl.sw.accelerator.allocation import Buffer, Ring, place
-from vitrtl.sw.accelerator.compiler import compile_network
-from vitrtl.sw.accelerator.cycles import summary
+from vitrtl.sw.accelerator.compiler import compile_network, predicted_cycles
+from vitrtl.sw.accelerator.cycles import network_cycles, summary
 from vitrtl.sw.accelerator.instruction import waits_of, with_waits
 from vitrtl.sw.accelerator.isa import MODES
 from vitrtl.sw.accelerator.layout import weight_tiles
@@ -455,6 +457,25 @@ def test_rings_overwrite_nothing_that_is_held():
     assert ring.take(8, "c").base == 0
     even = Ring("constant_groups", 16, 2)
     assert [even.take(words, "d").base for words in (1, 3, 2)] == [0, 2, 6]
+
+
+def test_cycles_alone_are_those_of_the_program(tiny, tiny_program):
+    assert predicted_cycles(tiny, tiny_program.spec) == tiny_program.predicted_cycles
+
+
+def test_what_networks_have_in_common_is_found_once(tiny, tiny_program, monkeypatch):
+    def fail(*_):
+        raise AssertionError("sought again")
+
+    other = small(SHAPES["odd tokens, tails of words"](), {"gelu": "gelu_ierf"})
+    monkeypatch.setattr(allocation, "_placed", fail)
+    before = predict._vector_cycles.cache_info().misses
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert network_cycles(other) > 0
+        gc.collect()
+    assert predict._vector_cycles.cache_info().misses == before + 1
+    assert not any("never used" in str(one.message) for one in seen)
 
 
 def test_predictions_obey_waits_and_order(tiny_program):

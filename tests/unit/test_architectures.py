@@ -1,5 +1,7 @@
 """Architectures: each description computes what timm does, and its integer network follows it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import timm
@@ -8,8 +10,9 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.swin_transformer import SwinTransformer, window_partition
 from timm.models.vision_transformer import VisionTransformer
 
+from vitrtl.sw.candidate import candidates_of
 from vitrtl.sw.capture import record, write_vectors
-from vitrtl.sw.catalog import unit
+from vitrtl.sw.catalog import OPERATORS, unit
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.executor import Executor
 from vitrtl.sw.fast.paths import STRUCTURAL
@@ -17,8 +20,9 @@ from vitrtl.sw.golden.fixed_point import Format
 from vitrtl.sw.ptq.architectures.families import check_structure, describe
 from vitrtl.sw.ptq.architectures.operations import Mask
 from vitrtl.sw.ptq.calibration import calibrate
-from vitrtl.sw.ptq.float_graph import FloatGraph
+from vitrtl.sw.ptq.float_graph import FloatGraph, layers_of
 from vitrtl.sw.ptq.models import FloatModel
+from vitrtl.sw.ptq.proxies import random_choices
 from vitrtl.sw.ptq.quantize import export, resolve_methods
 from vitrtl.sw.ptq.scheme import Scheme
 from vitrtl.sw.structure import MOVES, OPERATIONS
@@ -113,6 +117,24 @@ def test_float_values_have_the_shapes_that_the_description_and_the_integers_have
         assert tuple(value.shape[1:]) == network.values[name].shape == shapes[name], name
 
     FloatGraph(model).run(pixels[:2], observe)
+
+
+def test_networks_of_one_calibration_do_not_depend_on_those_made_before(made):
+    model, pixels, _ = made
+    calibration = calibrate(model, pixels, Scheme())
+    names = {operator: [one.name for one in candidates_of(operator)] for operator in OPERATORS}
+    layers = {layer.name: layer.operator for layer in layers_of(model)}
+
+    def outcome(calibration, methods):
+        try:
+            return export(calibration, methods).digest
+        except UserError as error:
+            return str(error)
+
+    outcomes = [(outcome(calibration, methods), outcome(dataclasses.replace(calibration), methods))
+                for methods in random_choices(names, layers, 8)]
+    assert all(kept == anew for kept, anew in outcomes)
+    assert len(set(outcomes)) == 8
 
 
 @pytest.mark.parametrize("name", ["matmul", "softmax_exp2"])

@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+import functools
 import json
 import re
 import shutil
@@ -362,7 +363,8 @@ def pixels(digits):
 
 @pytest.fixture(scope="module")
 def candidates(float_model, calibration):
-    return CandidateNetworks(float_model, calibration, resolve_methods(float_model, {}, {}))
+    return CandidateNetworks(float_model, functools.partial(export, calibration),
+                             resolve_methods(float_model, {}, {}))
 
 
 @pytest.fixture(scope="module")
@@ -471,7 +473,8 @@ def test_beta_that_the_next_layer_adds_is_no_error(float_model, pixels):
     with torch.no_grad():
         module.blocks[0].norm1.weight[0], module.blocks[0].norm1.bias[0] = 0.0, 1.5
     model = FloatModel("changed", module, float_model.mean, float_model.std, "changed")
-    changed = CandidateNetworks(model, calibrate(model, pixels, Scheme.plain("minmax")),
+    calibration = calibrate(model, pixels, Scheme.plain("minmax"))
+    changed = CandidateNetworks(model, functools.partial(export, calibration),
                                 resolve_methods(model, {}, {}))
     result = measure(changed, pixels[:2])[0]
     # Behind the requantizer, whose eight bits bound it.
