@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw.files import write_if_changed
 
     board = load_board(args.board)
-    name, verilog = unit_design(board, args) if args.unit else network_design(board, args)
+    name, verilog = unit_design(board, args) if args.unit else network_on_board(board, args)
     folder = args.out / board.name / name
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
 
@@ -71,20 +71,16 @@ def unit_design(board, args: argparse.Namespace) -> tuple[str, str]:
     return module_name(name, spec), board_verilog(board, shell)
 
 
-def network_design(board, args: argparse.Namespace) -> tuple[str, str]:
+def network_on_board(board, args: argparse.Namespace) -> tuple[str, str]:
     """Return name and Verilog of a network's accelerator on a board."""
-    from vitrtl.hw.accelerator.system import serial_system
-    from vitrtl.hw.board_top import board_verilog
-    from vitrtl.sw.accelerator.compiler import compile_network
-    from vitrtl.sw.accelerator.sizing import size_accelerator
+    from vitrtl.sw.boards.network_design import network_design
     from vitrtl.sw.errors import UserError
     from vitrtl.sw.network import load
 
     if args.spec:
         raise UserError("--spec is of a unit; the sizes of an accelerator follow from its network")
     network = load(args.network)
-    program = compile_network(network, size_accelerator(network))
-    return network.name, board_verilog(board, serial_system(program))
+    return network.name, network_design(board, network)[1]
 
 
 def _build_bitstream(board, verilog, folder, seed, console) -> int:

@@ -12,12 +12,13 @@ EPILOG = """A unit is measured with its default spec and the variants that it na
 every unit of the catalogue is, and with four lanes as well. Nothing is measured twice: results are
 kept by content under build/cost, and an interrupted run goes on where it was. Rows are added to
 build/cost/costs.json (and .csv), which the search reads before the table that is shipped with the
-package; --ship writes that one. A whole accelerator is placed and routed once, on ecp5-85k if no
-target is named, and its cycles are those of an image. Exit status 1 if a tool fails."""
+package; --ship writes that one. The row of an accelerator is that of its bitstream for a board,
+which `vitrtl build` makes as well; its cycles are those of an image. Exit status 1 if a tool
+fails."""
 
 
-ACCELERATOR_TARGET = "ecp5-85k"
-"""Target of an accelerator, unless others are named."""
+ACCELERATOR_BOARD = "ulx3s"
+"""What an accelerator is built for, unless a board is named."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--candidates", action="store_true",
                         help="with --network: and those of the methods that it could use instead")
     parser.add_argument("--accelerator", type=Path, metavar="FOLDER",
-                        help="measure the accelerator of an integer network, with its program in "
-                             "memory on chip, instead of units")
+                        help="measure the accelerator of an integer network, with its program on "
+                             "chip, instead of units")
+    parser.add_argument("--board", metavar="BOARD",
+                        help="with --accelerator: what it is built for (default: "
+                             f"{ACCELERATOR_BOARD})")
+    parser.add_argument("--boards", type=Path, default=Path("build/boards"), metavar="FOLDER",
+                        help="with --accelerator: where `vitrtl build` leaves its designs "
+                             "(default: %(default)s)")
     parser.add_argument("--build", type=Path, default=Path("build/cost"), metavar="FOLDER",
                         help="where everything goes (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N",
@@ -48,37 +55,27 @@ def run(args: argparse.Namespace) -> int:
     """Measure what has not been measured, write and print the table."""
     from rich.console import Console
 
-    from vitrtl.sw.cost.accelerator import ACCELERATOR, accelerator_job
-    from vitrtl.sw.cost.show import CostProgress, cost_table, path_table
-    from vitrtl.sw.cost.suite import plan
-    from vitrtl.sw.cost.suite import run as run_jobs
+    from vitrtl.sw.cost.accelerator import ACCELERATOR
+    from vitrtl.sw.cost.show import cost_table, path_table
     from vitrtl.sw.cost.table import SHIPPED_FOLDER, CostTable, load_table
-    from vitrtl.sw.cost.target import load_target, target_names
+    from vitrtl.sw.cost.target import load_target
     from vitrtl.sw.errors import UserError
-    from vitrtl.sw.network import load
 
     if args.jobs < 1:
         raise UserError(f"jobs must be at least 1, not {args.jobs}")
     if args.ship and (args.units or args.target or args.network):
         raise UserError("the shipped table holds all its builds on all targets: "
                         "--ship goes without units, --target and --network")
-    if args.accelerator:
-        if args.units or args.spec or args.network or args.candidates:
-            raise UserError("--accelerator names its units by itself")
-        targets = [load_target(name)
-                   for name in dict.fromkeys(args.target or [ACCELERATOR_TARGET])]
-        network = load(args.accelerator)
-        jobs = [accelerator_job(network, target, args.build / "cache") for target in targets]
-    else:
-        builds = selected_builds(args.units, args.spec, args.network, args.candidates)
-        targets = [load_target(name) for name in dict.fromkeys(args.target or target_names())]
-        jobs = plan(builds, targets, args.build / "cache")
+    if args.accelerator and (args.units or args.spec or args.network or args.candidates
+                             or args.target):
+        raise UserError("--accelerator names its units by itself, and --board its target")
+    if args.board and not args.accelerator:
+        raise UserError("--board is of --accelerator")
 
     console = Console(width=None if sys.stdout.isatty() else 150)
-    with CostProgress(jobs, console) as progress:
-        outcomes = run_jobs(jobs, args.jobs, progress.step, args.engine)
-
-    rows = [outcome.row for outcome in outcomes if outcome.row]
+    outcomes = [] if args.accelerator else _measured(args, console)
+    rows = ([_accelerator(args, console)] if args.accelerator
+            else [outcome.row for outcome in outcomes if outcome.row])
     failed = [outcome for outcome in outcomes if outcome.error]
     if args.ship:
         shipped = load_table(SHIPPED_FOLDER / "costs.json").rows
@@ -93,13 +90,43 @@ def run(args: argparse.Namespace) -> int:
         for outcome in outcomes:
             if outcome.measurement and outcome.measurement.clock_mhz_seeds:
                 console.print(path_table(outcome))
-    console.print(cost_table(rows, {target.name: target for target in targets}))
+    targets = {name: load_target(name) for name in dict.fromkeys(row.target for row in rows)}
+    console.print(cost_table(rows, targets))
     for outcome in failed:
         console.print(f"FAILED {outcome.job.name}: {outcome.error}", soft_wrap=True,
                       markup=False, highlight=False)
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
+
+
+def _measured(args: argparse.Namespace, console) -> list:
+    """Measure units; return what became of each."""
+    from vitrtl.sw.cost.show import CostProgress
+    from vitrtl.sw.cost.suite import plan, run
+    from vitrtl.sw.cost.target import load_target, target_names
+
+    builds = selected_builds(args.units, args.spec, args.network, args.candidates)
+    targets = [load_target(name) for name in dict.fromkeys(args.target or target_names())]
+    jobs = plan(builds, targets, args.build / "cache")
+    with CostProgress(jobs, console) as progress:
+        return run(jobs, args.jobs, progress.step, args.engine)
+
+
+def _accelerator(args: argparse.Namespace, console):
+    """Measure an accelerator; return its row."""
+    from vitrtl.sw.boards.board import load_board
+    from vitrtl.sw.cost.accelerator import accelerator_row
+    from vitrtl.sw.cost.tools import Tools
+    from vitrtl.sw.network import load
+
+    board, network = load_board(args.board or ACCELERATOR_BOARD), load(args.accelerator)
+    tools = Tools()
+    try:
+        with console.status("") as status:
+            return accelerator_row(network, board, args.boards, tools, status.update)
+    finally:
+        tools.stop()
 
 
 def selected_builds(names: list[str], changes: list[str], folder: Path | None,

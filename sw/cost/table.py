@@ -232,12 +232,19 @@ def _flat(row: CostRow) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in dataclasses.asdict(row).items():
         if name == "spec":
-            flat[name] = " ".join(f"{k}={v}" for k, v in sorted(value.items()))
+            flat[name] = " ".join(f"{k}={_word(v)}" for k, v in sorted(value.items()))
         elif name in PREFIXES:
             flat |= {f"{PREFIXES[name]}{k}": v for k, v in sorted(value.items())}
         else:
             flat[name] = "" if value is None else value
     return flat
+
+
+def _word(value: Any) -> str:
+    """Return a number of a spec as one word; an accelerator's engines are a list."""
+    if isinstance(value, (list, tuple)):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return str(value)
 
 
 def _field_of(column: str) -> str:

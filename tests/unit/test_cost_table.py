@@ -13,9 +13,12 @@ from vitrtl.sw.accelerator.compiler import compile_network
 from vitrtl.sw.accelerator.host_protocol import memory_map
 from vitrtl.sw.accelerator.predict import Bus, predict
 from vitrtl.sw.accelerator.sizing import size_accelerator
+from vitrtl.sw.boards.bitstream import Bitstream
+from vitrtl.sw.boards.board import load_board
 from vitrtl.sw.catalog import unit
+from vitrtl.sw.cost import accelerator
 from vitrtl.sw.cost import table as table_module
-from vitrtl.sw.cost.accelerator import ACCELERATOR, accelerator_job
+from vitrtl.sw.cost.accelerator import ACCELERATOR, accelerator_row
 from vitrtl.sw.cost.builds import table_builds
 from vitrtl.sw.cost.table import (
     SHIPPED_FOLDER,
@@ -25,8 +28,10 @@ from vitrtl.sw.cost.table import (
     cycle_formula,
     load_table,
 )
-from vitrtl.sw.cost.target import load_target, target_names
+from vitrtl.sw.cost.target import target_names
+from vitrtl.sw.cost.tools import Tools
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.files import digest
 
 SCHEMA = json.loads((SHIPPED_FOLDER.parent / "schema" / "cost_table.schema.json").read_text())
 SPEC = unit("softmax_shiftmax").golden.spec()
@@ -171,13 +176,32 @@ def test_shipped_table_has_all_its_builds_on_every_target(elsewhere) -> None:
     assert {row.key for row in load_table().rows if row.unit != ACCELERATOR} == keys
 
 
-def test_the_row_of_an_accelerator_is_of_its_network(network, tmp_path) -> None:
-    job = accelerator_job(network, load_target("ecp5-85k"), tmp_path)
+def test_the_row_of_an_accelerator_is_of_its_network(network, tmp_path, monkeypatch) -> None:
+    def build(board, verilog, folder, seed, tools, on_step) -> Bitstream:
+        folder.mkdir(parents=True)
+        cells = {"LUT4": 5, "CCU2C": 2, "TRELLIS_FF": 7, "DP16KD": 3, "EHXPLLL": 1}
+        (folder / "stat.json").write_text(json.dumps(
+            {"design": {"num_cells_by_type": cells}}))
+        return Bitstream(path=folder / "top.bit", clock_mhz=90.5, required_mhz=80.0,
+                         utilization={}, cached=False)
+
+    monkeypatch.setattr(accelerator, "build_bitstream", build)
+    monkeypatch.setattr("vitrtl.sw.boards.network_design.serial_system", lambda program: program)
+    monkeypatch.setattr("vitrtl.sw.boards.network_design.board_verilog",
+                        lambda board, component: f"{component.network_digest} on {board.name}")
+    row = accelerator_row(network, load_board("ulx3s"), tmp_path, Tools(), lambda step: None)
     program = compile_network(network, size_accelerator(network))
     latency = read_latency(memory_map(program).words)
-    assert job.build.spec == program.spec
-    assert job.cycles == str(predict(program, Bus(latency=latency)).cycles)
-    assert len(job.work.target.place_and_route.seeds) == 1
+    assert row.key == (ACCELERATOR, program.spec.digest, "ecp5-85k")
+    assert row.cycles == str(predict(program, Bus(latency=latency)).cycles)
+    assert (row.area, row.resources["ff"], row.resources["bram"]) == (5 + 2 * 2, 7, 3)
+    assert (row.clock_mhz, row.clock_mhz_seeds) == (90.5, {"1": 90.5})
+    assert row.verilog == digest(f"{network.digest} on ulx3s")
+
+
+def test_an_accelerator_is_not_measured_on_a_board_of_another_flow(network, tmp_path) -> None:
+    with pytest.raises(UserError, match="arty_a7 has not"):
+        accelerator_row(network, load_board("arty_a7"), tmp_path, Tools(), lambda step: None)
 
 
 def test_shipped_csv_says_what_the_json_says(elsewhere) -> None:
