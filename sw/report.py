@@ -19,6 +19,7 @@ from vitrtl.sw.catalog import OPERATORS
 from vitrtl.sw.cost.table import CostRow, CostTable
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import existing, read_json
+from vitrtl.sw.ptq.unit_costs import UNITS_ALONE
 
 __all__ = ["Strip", "report"]
 
@@ -85,6 +86,7 @@ def report(folder: Path, costs: CostTable) -> str:
     ways = [head["metric"], *others]
     return template.render(
         network=network, head=head, chosen=chosen, tables=tables,
+        cycles_of=head.get("cycles_of", UNITS_ALONE),
         result=tables["networks"][0], strips=_strips(tables["choices"], ways),
         operators=_runs(tables["choices"]), legend=_colours(tables["choices"], ways),
         plots=[(title, _image(path)) for name, title in PLOTS.items()

@@ -8,6 +8,7 @@ from vitrtl.sw.catalog import OPERATORS
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.markdown import table
 from vitrtl.sw.ptq.search import RULES
+from vitrtl.sw.ptq.unit_costs import UNITS_ALONE
 
 __all__ = ["ablation_table", "choice_table", "family_table", "front_table", "gain_table",
            "network_table", "normalization_table", "precision_table", "proxy_table"]
@@ -69,10 +70,12 @@ def front_table(read: Read, folder: str) -> str | None:
         return None
     area = found["area_unit"]
     points = sorted(found["records"], key=lambda r: (r["budgets"].get(area, 0), r["way"]))
-    return table([f"budget, {area}", "answer", f"{area}", "DSP", "BRAM", "cycles", "loss proxy",
-                  "logit error", "accuracy"],
+    cycles_of = found.get("cycles_of", UNITS_ALONE)
+    return table([f"budget, {area}", "answer", f"{area}", "DSP", "BRAM", f"cycles: {cycles_of}",
+                  "loss proxy", "logit error", "accuracy"],
                  [[f"{r['budgets'][area]:,}" if area in r["budgets"] else "none", r["way"],
-                   f"{r[area]:,}", str(r["dsp"]), str(r["bram"]), f"{r['cycles']:,}",
+                   f"{r[area]:,}", str(r["dsp"]), str(r["bram"]),
+                   "-" if r["cycles"] is None else f"{r['cycles']:,}",
                    f"{r['loss']:.3g}", f"{r['logit_error']:.2%}", f"{r['accuracy']:.2%}"]
                   for r in points])
 

@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 
 from vitrtl.sw.accelerator import hazards
-from vitrtl.sw.accelerator.instruction import Instruction, encode
+from vitrtl.sw.accelerator.instruction import Instruction, Step, encode
 from vitrtl.sw.accelerator.isa import BASES, HEADER_WORDS, MAGIC, PROGRAM_ALIGNMENT, WORD_BITS
 from vitrtl.sw.accelerator.lowering import lower
-from vitrtl.sw.accelerator.predict import predict, predict_instructions
+from vitrtl.sw.accelerator.predict import Prediction, predict, predict_instructions
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.schedule import Schedule, schedule
 from vitrtl.sw.accelerator.spec import DMA, AcceleratorSpec
 from vitrtl.sw.network import IntegerNetwork
 
-__all__ = ["compile_network", "predicted_cycles"]
+__all__ = ["compile_network", "predict_network"]
 
 WORD_BYTES = WORD_BITS // 8
 
@@ -48,10 +48,11 @@ def compile_network(network: IntegerNetwork, spec: AcceleratorSpec) -> Program:
         predicted=tuple(tuple(map(tuple, spans.tolist())) for spans in prediction.spans))
 
 
-def predicted_cycles(network: IntegerNetwork, spec: AcceleratorSpec) -> int:
-    """Return the cycles of one image, as `compile_network` predicts them for its program.
+def predict_network(network: IntegerNetwork, spec: AcceleratorSpec
+                    ) -> tuple[list[list[Step]], Prediction]:
+    """Return what the instructions of each engine are for, and what a run of them takes.
 
-    The program itself is not made, which is most of the work.
+    All as of `compile_network`, but the program itself is not made, which is most of the work.
 
     Raises
     ------
@@ -59,8 +60,9 @@ def predicted_cycles(network: IntegerNetwork, spec: AcceleratorSpec) -> int:
         As `compile_network`.
     """
     engines = _by_engine(schedule(lower(network), spec), spec)
-    return predict_instructions([[(instruction.fields, instruction.config) for instruction in one]
-                                 for one in engines], spec).cycles
+    prediction = predict_instructions([[(instruction.fields, instruction.config)
+                                        for instruction in one] for one in engines], spec)
+    return [[instruction.step for instruction in one] for one in engines], prediction
 
 
 def _by_engine(plan: Schedule, spec: AcceleratorSpec) -> list[list[Instruction]]:

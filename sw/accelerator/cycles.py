@@ -1,11 +1,13 @@
 """Where the cycles of a program go: layer by layer and engine by engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from vitrtl.sw.accelerator.compiler import predicted_cycles
+from vitrtl.sw.accelerator.compiler import predict_network
+from vitrtl.sw.accelerator.instruction import Step
 from vitrtl.sw.accelerator.predict import Bus, predict
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.sizing import size_accelerator
@@ -13,10 +15,13 @@ from vitrtl.sw.accelerator.spec import ARRAY
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.network import IntegerNetwork
 
-__all__ = ["END", "network_cycles", "summarize", "summary"]
+__all__ = ["END", "layer_cycles", "network_cycles", "summarize", "summary"]
 
 END = "results to memory"
 """Name of what follows the array's last result."""
+
+
+_FOUND: WeakKeyDictionary[IntegerNetwork, dict[str, int] | None] = WeakKeyDictionary()
 
 
 def network_cycles(network: IntegerNetwork) -> int | None:
@@ -24,10 +29,30 @@ def network_cycles(network: IntegerNetwork) -> int | None:
 
     None if no accelerator runs it, as that of a Swin, of log2 codes or of layers in float.
     """
+    found = layer_cycles(network)
+    return None if found is None else sum(found.values())
+
+
+def layer_cycles(network: IntegerNetwork) -> Mapping[str, int] | None:
+    """Return the cycles of `network_cycles` by the array's layers, as in `summarize`.
+
+    Predicted once for each network.
+    """
+    if network not in _FOUND:
+        _FOUND[network] = _layer_cycles(network)
+    return _FOUND[network]
+
+
+def _layer_cycles(network: IntegerNetwork) -> dict[str, int] | None:
     try:
-        return predicted_cycles(network, size_accelerator(network))
+        steps, prediction = predict_network(network, size_accelerator(network))
     except UserError:
         return None
+    found: dict[str, int] = {}
+    ends = prediction.spans[ARRAY][:, 1]
+    for step, cycles in zip(steps[ARRAY], np.diff(ends, prepend=0).tolist(), strict=True):
+        found[_layer(step)] = found.get(_layer(step), 0) + cycles
+    return found | {END: prediction.cycles - int(ends[-1])}
 
 
 def summary(program: Program, bus: Bus | None = None) -> dict[str, Any]:
@@ -67,7 +92,7 @@ def summarize(program: Program, cycles: int, spans: Sequence[np.ndarray]) -> dic
     before = 0
     for step, (fields, _), end in zip(program.steps[ARRAY], program.instructions[ARRAY],
                                       spans[ARRAY][:, 1].tolist(), strict=True):
-        name = step.label.split()[0]
+        name = _layer(step)
         layer = layers.setdefault(name, {"name": name, "cycles": 0, "busy": 0, "macs": 0})
         layer["cycles"] += end - before
         layer["busy"] += fields["rows"] * fields["k_tiles"] * fields["n_tiles"]
@@ -81,6 +106,11 @@ def summarize(program: Program, cycles: int, spans: Sequence[np.ndarray]) -> dic
             "engines": {f"{i} {program.spec.engine_name(i)}": _busy(one)
                         for i, one in enumerate(spans)},
             "layers": list(layers.values())}
+
+
+def _layer(step: Step) -> str:
+    """Return the name of the layer that an instruction of the array is of."""
+    return step.label.split()[0]
 
 
 def _busy(spans: np.ndarray) -> int:

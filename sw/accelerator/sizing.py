@@ -23,7 +23,8 @@ def size_accelerator(network: IntegerNetwork, **fields: Any) -> AcceleratorSpec:
 
     A vector engine has as few lanes as keep it from holding up the array: a softmax within the
     time of a head's products, a GELU within that of the layer before it, a LayerNorm within what
-    the array does beside it. Weights are paired if those of any layer can be.
+    the array does beside it. It has no fewer than its unit has in the network. Weights are paired
+    if those of any layer can be.
 
     Parameters
     ----------
@@ -90,6 +91,8 @@ def _engines(transformer: Transformer, spec: AcceleratorSpec) -> tuple[EngineSpe
         else:
             groups.append([vector])
     lanes = _lanes(transformer, spec)
+    for vector in transformer.vectors:
+        lanes[vector.label] = max(lanes[vector.label], vector.unit.spec.lanes)
     parts = {layer.gelu.label: (max(_columns(layer.fc1, spec)) * spec.size
                                 * layer.fc1.tile_words(spec))
              for layer in transformer.layers

@@ -33,12 +33,15 @@ the sum of a proxy of the logits' error becomes least within the budgets, exactl
 program, HiGHS). Which proxy: the one whose sum goes best with the true error of 32 networks of
 random choices, or --proxy. Budgets are of the units that the choice decides, matmul and the
 requantizers that every network has apart. Resources are those of the target: lut4eq, ff, dsp, bram
-... and cycles, the time for one image of the layers that offer a choice, one after the other, all
-units at one clock. --pareto N sweeps the area in N steps, under the other budgets.
+... and cycles: those of one whole image, as predicted, on the accelerator that suits the network,
+with an 8 x 8 array and these units. What it cannot run, such as log2 codes, is left out under a
+budget of them. Of a network that no accelerator runs, such as a Swin, they are the time of the
+layers that offer a choice, one after the other, all units at one clock; the tables say which.
+--pareto N sweeps the area in N steps, under the other budgets.
 
   vitrtl search --joint --budget lut4eq=900,dsp=12
-  vitrtl search --joint --lanes 1,4 --budget cycles=40000 --slack 0.02
-  vitrtl search --network build/network --joint --budget cycles=140000 --pareto 12
+  vitrtl search --joint --lanes 1,4 --budget cycles=241000 --slack 0.02
+  vitrtl search --network build/network --joint --budget cycles=242000 --pareto 12
 
 FOLDER gets assignment.json and network/, the choice; as .json and .csv: sensitivity (all
 candidates), choices (every way to choose, layer by layer), networks (those compared), omega (its
@@ -82,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "most this share above the least, such as 0.02 (default: 0)")
     parser.add_argument("--lanes", default="1", metavar="N[,N...]",
                         help="with --joint or --pareto: lanes that a unit may have, such as 1,4; "
-                             "more lanes take more area and fewer cycles (default: %(default)s)")
+                             "more lanes take more area and no more cycles (default: %(default)s)")
     parser.add_argument("--pareto", type=int, metavar="N",
                         help="find the front of error over area at N budgets")
     parser.add_argument("--proxy", metavar="PROXY",
@@ -147,11 +150,13 @@ def run(args: argparse.Namespace) -> int:
     from vitrtl.sw import network as networks
     from vitrtl.sw.cost.suite import verilog_checksum
     from vitrtl.sw.ptq import search_files, show
+    from vitrtl.sw.ptq.accelerator_cycles import AcceleratorCycles
     from vitrtl.sw.ptq.comparison import FAMILIES, Evaluation, Reference, single_method_choices
     from vitrtl.sw.ptq.evaluations import Evaluations
     from vitrtl.sw.ptq.joint_search import TRIAL_IMAGES, JointSearch
     from vitrtl.sw.ptq.omega_study import agreements
     from vitrtl.sw.ptq.qat import trained
+    from vitrtl.sw.ptq.quantize import resolve_methods
     from vitrtl.sw.ptq.sensitivity import CandidateNetworks, measure, output_noise
 
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
@@ -184,8 +189,12 @@ def run(args: argparse.Namespace) -> int:
             ids = origin.ids[:TRIAL_IMAGES]
             calibration = Reference.of(origin.model, origin.images.pixels[ids],
                                        origin.images.labels[ids])
-            found = JointSearch(origin, records, costs, reference, evaluations, bar, lanes).find(
-                calibration, {**mixes, **families}, budgets, args.pareto, args.proxy, args.slack)
+            cycles = AcceleratorCycles.of(origin.network, base,
+                                          resolve_methods(origin.model, {}, {}))
+            found = JointSearch(
+                origin, records, costs, reference, evaluations, bar, lanes, cycles).find(
+                    calibration, {**mixes, **families}, budgets, args.pareto, args.proxy,
+                    args.slack)
         if args.joint:
             ways = {"joint": found.solution.choice, **ways}
         way, name = ("joint", "joint") if args.joint else (args.metric, f"mix by {args.metric}")
@@ -221,7 +230,8 @@ def run(args: argparse.Namespace) -> int:
         "budgets": budgets, "costs_digest": costs.digest, "images": len(origin.pixels),
         "refused": candidates.refused, "made_from": dict(chosen.provenance)}
     if found is not None:
-        head |= {"proxy": found.proxy, "slack": args.slack, "lanes": list(lanes)}
+        head |= {"proxy": found.proxy, "slack": args.slack, "lanes": list(lanes),
+                 "cycles_of": found.cycles_of}
     networks.save(chosen, args.out / "network")
     written = search_files.write_all(
         args.out, {"network": chosen.name, **head}, scored=scored, ways=ways,
@@ -235,6 +245,10 @@ def run(args: argparse.Namespace) -> int:
 
     for refused, why in candidates.refused.items():
         console.print(f"{refused} is no candidate here: {why}", soft_wrap=True, highlight=False)
+    if found is not None and CYCLES in budgets:
+        for untimed in found.untimed:
+            console.print(f"{untimed} is left out under a budget of cycles: no accelerator runs it",
+                          soft_wrap=True, highlight=False)
     console.print(show.candidate_table(scored, choice, resource))
     console.print(show.choice_table(ways, way))
     console.print(show.comparison_text(scored, resource), soft_wrap=True, highlight=False)
@@ -243,9 +257,9 @@ def run(args: argparse.Namespace) -> int:
         console.print(text, soft_wrap=True, highlight=False)
     if found is not None:
         console.print(show.proxy_table(found.correlations, found.proxy))
-        console.print(show.gain_table(found.gains, target.area))
+        console.print(show.gain_table(found.gains, target.area, found.cycles_of))
         if found.front:
-            console.print(show.front_table(found.front, target.area))
+            console.print(show.front_table(found.front, target.area, found.cycles_of))
     console.print(show.network_table(reference, evaluated, costs.total(candidates.shared),
                                      target.area))
     for written_path in [path, *written, args.out / "network"]:

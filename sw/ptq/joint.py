@@ -5,6 +5,9 @@ once however many layers use it, and time for each layer that does; a layer may 
 only where all units that it needs are built. The loss of a choice is the sum of its layers'
 losses. That is a small mixed-integer linear program, which HiGHS solves to the optimum.
 
+Time that is not the sum of its parts is estimated as one, and what the program takes is then timed
+as a whole: where the estimate was too low, the program is solved again with as much less to spend.
+
 Beside it stand two answers that need no solver: `layer_by_layer`, in which each layer pays the
 whole price of its unit because it cannot know who shares it, and `greedy`, which gives up one unit
 after the other.
@@ -14,7 +17,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -28,11 +31,18 @@ if TYPE_CHECKING:
     # What was measured is data: to choose takes no torch.
     from vitrtl.sw.ptq.sensitivity import Sensitivity
 
-__all__ = ["CYCLES", "InfeasibleError", "Option", "Problem", "Solution", "best_within", "greedy",
-           "layer_by_layer", "pareto", "parse_budgets", "problem_of", "solve"]
+__all__ = ["CYCLES", "ImageCycles", "InfeasibleError", "Option", "Problem", "Solution",
+           "best_within", "greedy", "layer_by_layer", "pareto", "parse_budgets", "problem_of",
+           "solve"]
 
 CYCLES = "cycles"
 """The budget of time, beside those of the target's resources."""
+
+UNITS = "units"
+"""How many units are built, which is limited where a choice has too many to be timed."""
+
+ATTEMPTS = 16
+"""Times that a program is solved before a budget of cycles counts as too small for its estimate."""
 
 TIE = 1e-9
 """Relative difference of two losses that count as equal."""
@@ -53,14 +63,14 @@ class Option:
     ----------
     layer, candidate : which.
     loss : what it adds to the loss of the network.
-    cycles : of the layer, for one image.
+    cycles : that it adds to those of one image, as estimated; None if what has it cannot be timed.
     units : that it needs, by their keys in the problem.
     """
 
     layer: str
     candidate: str
     loss: float
-    cycles: int
+    cycles: int | None
     units: frozenset[str]
 
 
@@ -71,13 +81,18 @@ class Problem:
     Parameters
     ----------
     options : of all layers.
-    units : resources of each unit that can be built, by its key.
+    units : resources of each unit that can be built, by its key; cycles that it adds, among them.
     area : the resource that decides between choices of equal loss.
+    cycles : of one image, beside those that options and units add.
+    exact : cycles of one image for a choice of a candidate for each layer, None if it cannot be
+        timed; what options and units add up to, if not given.
     """
 
     options: tuple[Option, ...]
     units: Mapping[str, Mapping[str, int]]
     area: str
+    cycles: int = 0
+    exact: Callable[[Mapping[str, str]], int | None] | None = None
 
     def __post_init__(self) -> None:
         if not self.options:
@@ -98,23 +113,54 @@ class Problem:
     @functools.cached_property
     def resources(self) -> tuple[str, ...]:
         """What can have a budget: the resources of the units, and cycles."""
-        return (*dict.fromkeys(name for unit in self.units.values() for name in unit), CYCLES)
+        names = dict.fromkeys(name for unit in self.units.values() for name in unit)
+        return (*(name for name in names if name != CYCLES), CYCLES)
+
+    @functools.cached_property
+    def untimed(self) -> list[str]:
+        """Candidates that cannot be timed and keep no budget of cycles."""
+        return list(dict.fromkeys(o.candidate for o in self.options if o.cycles is None))
+
+    def under(self, budgets: Mapping[str, int]) -> "Problem":
+        """Return the problem without what cannot keep some budgets.
+
+        Raises
+        ------
+        InfeasibleError
+            If a layer has nothing else.
+        """
+        if CYCLES not in budgets or not self.untimed:
+            return self
+        for layer, of_layer in self.layers.items():
+            if all(option.cycles is None for option in of_layer):
+                raise InfeasibleError(f"budget of cycles must be left out: no candidate of {layer} "
+                                      "can be timed")
+        return dataclasses.replace(self, options=tuple(
+            option for option in self.options if option.cycles is not None))
 
     def solution(self, chosen: Sequence[Option]) -> "Solution":
-        """Return what a choice of one option a layer costs."""
+        """Return what a choice of one option a layer costs, its cycles as estimated."""
         built = frozenset().union(*(option.units for option in chosen))
-        used = {name: sum(self.units[unit].get(name, 0) for unit in built)
-                for name in self.resources if name != CYCLES}
-        used[CYCLES] = sum(option.cycles for option in chosen)
+        used: dict[str, int | None] = {
+            name: sum(self.units[unit].get(name, 0) for unit in built) for name in self.resources}
+        cycles = [option.cycles for option in chosen]
+        used[CYCLES] = None if None in cycles else self.cycles + used[CYCLES] + sum(cycles)
         return Solution(choice={option.layer: option.candidate for option in chosen},
                         loss=sum(option.loss for option in chosen), units=tuple(sorted(built)),
                         used=used)
 
     def of_choice(self, choice: Mapping[str, str]) -> "Solution":
         """Return what a choice of a candidate for each layer costs."""
-        return self.solution([next(option for option in of_layer
-                                   if option.candidate == choice[layer])
-                              for layer, of_layer in self.layers.items()])
+        return self.timed(self.solution([next(option for option in of_layer
+                                              if option.candidate == choice[layer])
+                                         for layer, of_layer in self.layers.items()]))
+
+    def timed(self, solution: "Solution") -> "Solution":
+        """Return a solution with the exact cycles of its choice."""
+        if self.exact is None:
+            return solution
+        return dataclasses.replace(
+            solution, used={**solution.used, CYCLES: self.exact(solution.choice)})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -126,25 +172,49 @@ class Solution:
     choice : candidate of each layer.
     loss : sum over the layers.
     units : that are built, by their keys.
-    used : of each resource, and cycles.
+    used : of each resource, and cycles; None of these if the choice cannot be timed.
     """
 
     choice: dict[str, str]
     loss: float
     units: tuple[str, ...]
-    used: dict[str, int]
+    used: dict[str, int | None]
+
+    def takes(self, name: str) -> float:
+        """Return how much it takes of what a budget limits."""
+        used = len(self.units) if name == UNITS else self.used[name]
+        return np.inf if used is None else used
 
     def within(self, budgets: Mapping[str, int]) -> bool:
         """Return whether it stays within all budgets."""
-        return all(self.used[name] <= budget for name, budget in budgets.items())
+        return all(self.takes(name) <= budget for name, budget in budgets.items())
+
+
+class ImageCycles(Protocol):
+    """Cycles of one image, of a whole network and of its parts, which add up nearly to them.
+
+    Attributes
+    ----------
+    always : what every choice takes.
+    each : what each unit that is built adds, however many layers use it.
+    """
+
+    always: int
+    each: int
+
+    def adds(self, layer: str, candidate: str) -> int | None:
+        """Return what a candidate of a layer adds; None if it cannot be timed."""
+
+    def exact(self, choice: Mapping[str, str]) -> int | None:
+        """Return what a candidate for each layer takes; None if that cannot be timed."""
 
 
 def problem_of(records: "Sequence[Sensitivity]", losses: Sequence[float],
-               costs: UnitCosts, lanes: Sequence[int] = (1,)) -> Problem:
+               costs: UnitCosts, lanes: Sequence[int] = (1,),
+               cycles: ImageCycles | None = None) -> Problem:
     """Return the problem of choosing among what was measured.
 
-    Units that every network has are no part of it. Cycles are those of a layer's own unit and
-    requantizer, one layer after the other, all units at one clock.
+    Units that every network has are no part of it.
 
     Parameters
     ----------
@@ -153,8 +223,10 @@ def problem_of(records: "Sequence[Sensitivity]", losses: Sequence[float],
     costs : of the units.
     lanes : that a layer's unit, with the requantizer behind it, may have; the loss is that of one
         lane. What has no cost row is left out.
+    cycles : of one image; if not given, those of each layer's own unit and requantizer, one layer
+        after the other, all units at one clock.
     """
-    options = []
+    options, first = [], set()
     for record, loss in zip(records, losses, strict=True):
         chain, needs = (_keys(units) for units in (record.chain, record.needs))
         for count in lanes:
@@ -163,15 +235,24 @@ def problem_of(records: "Sequence[Sensitivity]", losses: Sequence[float],
                 continue
             # What reads the result is needed as it is; of the chain, what no layer has anyway.
             built = needs if count == 1 else wide + [unit for unit in needs if unit not in chain]
+            name = dataclasses.replace(candidate(record.candidate), lanes=count).name
             options.append(Option(
-                layer=record.layer, loss=loss,
-                candidate=dataclasses.replace(candidate(record.candidate), lanes=count).name,
-                cycles=costs.cycles(wide, record.rows, record.row_length),
-                units=frozenset(" ".join(costs.built(*unit)) for unit in built)))
-    options = tuple(options)
+                layer=record.layer, loss=loss, candidate=name,
+                cycles=costs.cycles(wide, record.rows, record.row_length) if cycles is None
+                else cycles.adds(record.layer, name),
+                units=frozenset(_key(costs, unit) for unit in built)))
+            first.add(_key(costs, wide[0]))
     built = sorted(frozenset().union(*(option.units for option in options)))
-    return Problem(options, {unit: costs.rows[tuple(unit.split())].resources for unit in built},
-                   costs.target.area)
+    units = {unit: costs.rows[tuple(unit.split())].resources for unit in built}
+    if cycles is None:
+        return Problem(tuple(options), units, costs.target.area)
+    units |= {unit: {**units[unit], CYCLES: cycles.each} for unit in built if unit in first}
+    return Problem(tuple(options), units, costs.target.area, cycles.always, cycles.exact)
+
+
+def _key(costs: UnitCosts, unit: tuple[str, str]) -> str:
+    """Return the key in a problem of what is built for a unit and spec digest."""
+    return " ".join(costs.built(*unit))
 
 
 def _keys(units: Sequence[str]) -> list[tuple[str, str]]:
@@ -202,15 +283,19 @@ def parse_budgets(text: str, known: Sequence[str]) -> dict[str, int]:
     return budgets
 
 
-def solve(problem: Problem, budgets: Mapping[str, int] | None = None,
-          slack: float = 0.0) -> Solution:
+def solve(problem: Problem, budgets: Mapping[str, int] | None = None, slack: float = 0.0,
+          known: Solution | None = None) -> Solution:
     """Return the choice of least loss within the budgets; of equal ones, that of least area.
+
+    It is exact but for the estimate of cycles, which a choice may be kept out by; those of the
+    answer are within their budget.
 
     Parameters
     ----------
     problem : what there is to choose from.
     budgets : of resources and cycles.
     slack : by how much of itself the least loss may be exceeded for less area.
+    known : a choice within the budgets; the answer is no worse.
 
     Raises
     ------
@@ -218,17 +303,21 @@ def solve(problem: Problem, budgets: Mapping[str, int] | None = None,
         If no choice is within the budgets: which one is too small, and the least possible.
     """
     budgets = dict(budgets or {})
-    if found := _best(problem, budgets, slack):
+    problem = problem.under(budgets)
+    found = _optimum(problem, budgets, lambda limits: _best(problem, limits, slack))
+    if known is not None and (found is None or known.loss < found.loss):
+        return known
+    if found is not None:
         return found
     for name, budget in budgets.items():
-        least = _least(problem, name, {})
+        least = _least(problem, name, {}).used[name]
         if least > budget:
             raise InfeasibleError(f"budget of {name} must be at least {least:,}, not {budget:,}")
     needs = []
     for name in budgets:
         others = {other: budget for other, budget in budgets.items() if other != name}
         try:
-            needs.append(f"{name} at least {_least(problem, name, others):,}")
+            needs.append(f"{name} at least {_least(problem, name, others).used[name]:,}")
         except InfeasibleError:
             continue
     given = " and ".join(f"{name}={budget:,}" for name, budget in budgets.items())
@@ -255,8 +344,10 @@ def pareto(problem: Problem, points: int, budgets: Mapping[str, int] | None = No
     if points < 2:
         raise UserError(f"a Pareto front must have at least 2 points, not {points}")
     budgets, area = dict(budgets or {}), problem.area
+    problem = problem.under(budgets)
     last = solve(problem, budgets)
-    first = solve(problem, {**budgets, area: _least(problem, area, budgets)})
+    least = _least(problem, area, budgets)
+    first = solve(problem, {**budgets, area: least.used[area]}, known=least)
     front = {s.used[area]: s for s in (first, last)}
     progress(len(front))
     # Area from which on nothing is known, for each point and the gap above it.
@@ -271,7 +362,7 @@ def pareto(problem: Problem, points: int, budgets: Mapping[str, int] | None = No
             break
         _, known, high, low = max(gaps)
         budget = (known + high) // 2
-        found = solve(problem, {**budgets, area: budget})
+        found = solve(problem, {**budgets, area: budget}, known=front[low])
         if found.used[area] == low:
             tried[low] = budget
         else:
@@ -314,9 +405,11 @@ def layer_by_layer(problem: Problem) -> list[Solution]:
     return _undominated(list(found.values()), problem.area)
 
 
-def best_within(solutions: Sequence[Solution], budgets: Mapping[str, int]) -> Solution | None:
+def best_within(problem: Problem, solutions: Sequence[Solution],
+                budgets: Mapping[str, int]) -> Solution | None:
     """Return the solution of least loss that is within the budgets, None if none is."""
-    return min((s for s in solutions if s.within(budgets)), key=lambda s: s.loss, default=None)
+    return _held(problem, budgets, lambda limits: min(
+        (s for s in solutions if s.within(limits)), key=lambda s: s.loss, default=None))
 
 
 def greedy(problem: Problem, budgets: Mapping[str, int]) -> Solution | None:
@@ -325,6 +418,11 @@ def greedy(problem: Problem, budgets: Mapping[str, int]) -> Solution | None:
     It begins with each layer's least loss. While a budget is exceeded, that unit goes whose users
     lose least, by what the budgets' excess shrinks, when they take their next best candidate.
     """
+    problem = problem.under(budgets)
+    return _held(problem, budgets, lambda limits: _fewer_units(problem, limits))
+
+
+def _fewer_units(problem: Problem, budgets: Mapping[str, int]) -> Solution | None:
     gone: frozenset[str] = frozenset()
     now = _without(problem, gone)
     while now is not None and not now.within(budgets):
@@ -355,7 +453,7 @@ def _without(problem: Problem, gone: frozenset[str]) -> Solution | None:
 
 def _excess(solution: Solution, budgets: Mapping[str, int]) -> float:
     """Return by how much budgets are exceeded, each relative to itself."""
-    return sum(max(0, solution.used[name] - budget) / max(budget, 1)
+    return sum(max(0, solution.takes(name) - budget) / max(budget, 1)
                for name, budget in budgets.items())
 
 
@@ -367,6 +465,42 @@ def _undominated(solutions: Sequence[Solution], area: str) -> list[Solution]:
             kept.append(solution)
             best = solution.loss
     return kept
+
+
+def _optimum(problem: Problem, budgets: Mapping[str, int],
+             find: Callable[[Mapping[str, int]], Solution | None]) -> Solution | None:
+    """Return what `_held` does, and before nothing the choice of fewest cycles, if that holds."""
+    found = _held(problem, budgets, find)
+    if found is None and CYCLES in budgets:
+        others = {name: budget for name, budget in budgets.items() if name != CYCLES}
+        fewest = _held(problem, others, lambda limits: _cheapest(problem, CYCLES, limits))
+        if fewest is not None and fewest.within(budgets):
+            return fewest
+    return found
+
+
+def _held(problem: Problem, budgets: Mapping[str, int],
+          find: Callable[[Mapping[str, int]], Solution | None]) -> Solution | None:
+    """Return what is found, with its exact cycles, within the budgets; None if nothing is.
+
+    Parameters
+    ----------
+    find : finds an answer whose estimated cycles are within limits: the budgets at first, and less
+        each time that the exact cycles are not.
+    """
+    limits = dict(budgets)
+    for _ in range(ATTEMPTS):
+        estimated = find(limits)
+        if estimated is None:
+            return None
+        found = problem.timed(estimated)
+        if found.within(budgets):
+            return found
+        if found.used[CYCLES] is None:
+            limits[UNITS] = len(found.units) - 1
+        else:
+            limits[CYCLES] = estimated.used[CYCLES] - (found.used[CYCLES] - budgets[CYCLES])
+    return None
 
 
 def _best(problem: Problem, budgets: Mapping[str, int], slack: float) -> Solution | None:
@@ -391,14 +525,20 @@ def _best(problem: Problem, budgets: Mapping[str, int], slack: float) -> Solutio
     return second if second is not None and second.loss <= most else first
 
 
-def _least(problem: Problem, name: str, budgets: Mapping[str, int]) -> int:
-    """Return the least that any choice within the budgets takes of a resource."""
+def _least(problem: Problem, name: str, budgets: Mapping[str, int]) -> Solution:
+    """Return the choice within the budgets that takes least of a resource."""
+    problem = problem.under({**budgets, name: 0})
+    found = _optimum(problem, budgets, lambda limits: _cheapest(problem, name, limits))
+    if found is None or found.used[name] is None:
+        raise InfeasibleError("no choice is within the budgets")
+    return found
+
+
+def _cheapest(problem: Problem, name: str, budgets: Mapping[str, int]) -> Solution | None:
+    """Return the choice that takes least of a resource, None if there is none."""
     program = _Program(problem)
     costs = program.costs(name)
-    found = program.minimize(costs / max(costs.max(), 1), budgets)
-    if found is None:
-        raise InfeasibleError("no choice is within the budgets")
-    return found.used[name]
+    return program.minimize(costs / max(costs.max(), 1), budgets)
 
 
 class _Program:
@@ -408,8 +548,6 @@ class _Program:
         self.problem = problem
         self.units = sorted(frozenset().union(*(o.units for o in problem.options)))
         self.size = len(problem.options) + len(self.units)
-        self._fewest = {layer: min(option.cycles for option in of_layer)
-                        for layer, of_layer in problem.layers.items()}
         place = {unit: len(problem.options) + i for i, unit in enumerate(self.units)}
         layers = {layer: i for i, layer in enumerate(problem.layers)}
         takes = [(layers[o.layer], i) for i, o in enumerate(problem.options)]
@@ -425,17 +563,23 @@ class _Program:
         """Return a row with numbers of the options alone."""
         return np.concatenate([of_options, np.zeros(len(self.units))])[None]
 
+    @functools.cached_property
+    def _fewest(self) -> dict[str, int]:
+        """Least cycles that each layer adds."""
+        return {layer: min(option.cycles for option in of_layer)
+                for layer, of_layer in self.problem.layers.items()}
+
     def costs(self, name: str) -> np.ndarray:
         """Return what each column takes of a resource, or of cycles beyond `always`."""
-        if name == CYCLES:
-            return self.row(np.array([o.cycles - self._fewest[o.layer]
-                                      for o in self.problem.options], float))[0]
-        units = [self.problem.units[unit].get(name, 0) for unit in self.units]
-        return np.array([0.0] * len(self.problem.options) + units)
+        options = [o.cycles - self._fewest[o.layer] if name == CYCLES else 0
+                   for o in self.problem.options]
+        units = [1 if name == UNITS else self.problem.units[unit].get(name, 0)
+                 for unit in self.units]
+        return np.array(options + units, float)
 
     def always(self, name: str) -> int:
         """Return what every choice takes; without it small differences of cycles stay visible."""
-        return sum(self._fewest.values()) if name == CYCLES else 0
+        return self.problem.cycles + sum(self._fewest.values()) if name == CYCLES else 0
 
     def minimize(self, costs: np.ndarray, budgets: Mapping[str, int],
                  more: Sequence[LinearConstraint] = ()) -> Solution | None:
@@ -461,8 +605,8 @@ class _Program:
             chosen = [option for option, taken in zip(self.problem.options, found.x, strict=False)
                       if taken > 0.5]
             solution = self.problem.solution(chosen)
-            over = {name: solution.used[name] - budget for name, budget in budgets.items()
-                    if solution.used[name] > budget}
+            over = {name: solution.takes(name) - budget for name, budget in budgets.items()
+                    if solution.takes(name) > budget}
             if not over:
                 return solution
             # The solver holds budgets of millions within its tolerance alone: ask for less.

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from vitrtl.sw.candidate import candidate
 from vitrtl.sw.catalog import SOFTWARE
 from vitrtl.sw.ptq import joint
+from vitrtl.sw.ptq.accelerator_cycles import AcceleratorCycles
 from vitrtl.sw.ptq.comparison import Accuracy, Reference
 from vitrtl.sw.ptq.evaluations import Evaluations
 from vitrtl.sw.ptq.joint import Problem, Solution
 from vitrtl.sw.ptq.origin import Origin
 from vitrtl.sw.ptq.proxies import PROXIES, Correlation, correlate, random_choices
 from vitrtl.sw.ptq.sensitivity import Sensitivity
-from vitrtl.sw.ptq.unit_costs import UnitCosts
+from vitrtl.sw.ptq.unit_costs import UNITS_ALONE, UnitCosts
 
 __all__ = ["GREEDY", "JOINT", "LAYER_BY_LAYER", "Findings", "Gain", "JointSearch", "Point",
            "Trial"]
@@ -44,7 +45,8 @@ class Point:
     name : for people.
     choice : candidate of each layer.
     budgets : that it had to keep.
-    used : of each resource, and cycles, by the units that the choice decides.
+    used : of each resource, by the units that the choice decides, and cycles of one image; None of
+        these where no accelerator runs the network.
     clock_mhz : of the slowest of its units; None where no clock is measured.
     loss : sum of the proxy, from calibration images.
     network_digest : the integer network.
@@ -55,7 +57,7 @@ class Point:
     name: str
     choice: dict[str, str]
     budgets: dict[str, int]
-    used: dict[str, int]
+    used: dict[str, int | None]
     clock_mhz: float | None
     loss: float
     network_digest: str
@@ -105,6 +107,8 @@ class Findings:
     proxy : name of what was minimised.
     correlations : of each proxy with the true error, the best first.
     trials : networks that they come from.
+    cycles_of : what takes the cycles of one image that are counted.
+    untimed : candidates that have none, left out under a budget of cycles.
     solution : the optimum within the budgets.
     gains : over other answers.
     front : the Pareto front with the simpler ways' answers; empty if it was not asked for.
@@ -113,6 +117,8 @@ class Findings:
     proxy: str
     correlations: dict[str, Correlation]
     trials: list[Trial]
+    cycles_of: str
+    untimed: list[str]
     solution: Solution
     gains: list[Gain]
     front: list[Point]
@@ -130,11 +136,13 @@ class JointSearch:
     evaluations : where what networks get right is kept.
     progress : of what takes seconds.
     lanes : that a unit may have.
+    cycles : of one image on the accelerator; None for a network that it does not run, whose cycles
+        are then those of its units, one layer after the other.
     """
 
     def __init__(self, origin: Origin, records: Sequence[Sensitivity], costs: UnitCosts,
                  reference: Reference, evaluations: Evaluations, progress: Progress,
-                 lanes: Sequence[int] = (1,)) -> None:
+                 lanes: Sequence[int] = (1,), cycles: AcceleratorCycles | None = None) -> None:
         self.origin = origin
         self.records = records
         self.costs = costs
@@ -142,6 +150,7 @@ class JointSearch:
         self.evaluations = evaluations
         self.progress = progress
         self.lanes = lanes
+        self.cycles = cycles
 
     def find(self, calibration: Reference, others: Mapping[str, Mapping[str, str]],
              budgets: Mapping[str, int], points: int | None = None,
@@ -170,6 +179,8 @@ class JointSearch:
         problem = self.problem(proxy)
         return Findings(
             proxy=proxy, correlations=correlations, trials=trials,
+            cycles_of=UNITS_ALONE if self.cycles is None else self.cycles.name,
+            untimed=problem.untimed,
             solution=joint.solve(problem, budgets, slack), gains=self.gains(problem, others),
             front=[] if points is None else self.front(problem, points, budgets))
 
@@ -203,7 +214,7 @@ class JointSearch:
     def problem(self, proxy: str) -> Problem:
         """Return the problem of minimising a proxy."""
         return joint.problem_of(self.records, PROXIES[proxy].losses(self.records), self.costs,
-                                self.lanes)
+                                self.lanes, self.cycles)
 
     def points(self, named: Sequence[tuple[str, str, Solution, Mapping[str, int]]],
                what: str) -> list[Point]:
@@ -229,12 +240,12 @@ class JointSearch:
     def front(self, problem: Problem, points: int, budgets: Mapping[str, int]) -> list[Point]:
         """Return the Pareto front, and what the simpler ways give at each of its areas."""
         solved = joint.pareto(problem, points, budgets, self.progress("optima", points))
-        alone = joint.layer_by_layer(problem)
+        alone = joint.layer_by_layer(problem.under(budgets))
         named = []
         for solution in solved:
             at = {**budgets, problem.area: solution.used[problem.area]}
             named.append((JOINT, JOINT, solution, at))
-            for way, other in ((LAYER_BY_LAYER, joint.best_within(alone, at)),
+            for way, other in ((LAYER_BY_LAYER, joint.best_within(problem, alone, at)),
                                (GREEDY, joint.greedy(problem, at))):
                 if other is not None:
                     named.append((way, way, other, at))
@@ -249,9 +260,11 @@ class JointSearch:
                 continue
             solution = problem.of_choice(choice)
             area = {problem.area: solution.used[problem.area]}
+            all_of_it = {what: used for what, used in solution.used.items() if used is not None}
             named.append((OTHER, name, solution, {}))
-            named += [(JOINT, f"{JOINT}, {how} {name}", joint.solve(problem, budgets), budgets)
-                      for how, budgets in (("area of", area), ("no more than", solution.used))]
+            named += [(JOINT, f"{JOINT}, {how} {name}",
+                       joint.solve(problem, budgets, known=solution), budgets)
+                      for how, budgets in (("area of", area), ("no more than", all_of_it))]
         points = iter(self.points(named, "what joint choice gains"))
         return [Gain(other=other, same_area=next(points), no_more=next(points))
                 for other in points]

@@ -137,13 +137,14 @@ def proxy_table(correlations: Mapping[str, Correlation], chosen: str) -> Table:
     return table
 
 
-def front_table(points: Sequence[Point], area: str) -> Table:
+def front_table(points: Sequence[Point], area: str, cycles_of: str) -> Table:
     """Return the points of the front, and what the simpler ways give with no more area."""
     table = Table("", *(name for name in (area, "ff", "dsp", "bram", "cycles")), "MHz", "proxy",
                   "logit error", "accuracy", "as float", "methods",
                   title=f"Pareto front over {area} of the units that the choice decides",
-                  caption="Proxy on calibration images; the rest on test images. Below each joint "
-                          "optimum, the other ways' best with no more area.")
+                  caption=f"{_cycles_text(cycles_of)} Proxy on calibration images; the rest on "
+                          "test images. Below each joint optimum, the other ways' best with no "
+                          "more area.")
     _numbers(table, 1, 11)
     for i, p in enumerate(points):
         last = i + 1 == len(points) or points[i + 1].way == JOINT
@@ -152,11 +153,12 @@ def front_table(points: Sequence[Point], area: str) -> Table:
     return table
 
 
-def gain_table(gains: Sequence[Gain], area: str) -> Table:
+def gain_table(gains: Sequence[Gain], area: str, cycles_of: str) -> Table:
     """Return what joint choice gains over other answers."""
     table = Table("", *(name for name in (area, "ff", "dsp", "bram", "cycles")), "MHz", "proxy",
                   "logit error", "accuracy", "as float",
-                  title="What joint choice gains over other answers")
+                  title="What joint choice gains over other answers",
+                  caption=_cycles_text(cycles_of))
     _numbers(table, 1)
     for gain in gains:
         table.add_row(*_cells(gain.other, area), style="bold")
@@ -203,10 +205,14 @@ def _numbers(table: Table, first: int, last: int | None = None) -> None:
 def _cells(point: Point, area: str) -> list[str]:
     """Return a point as cells."""
     clock = "" if point.clock_mhz is None else f"{point.clock_mhz:.1f}"
-    return [point.name, *(f"{point.used[name]:,}"
-                          for name in (area, "ff", "dsp", "bram", "cycles")), clock,
+    used = [point.used[name] for name in (area, "ff", "dsp", "bram", "cycles")]
+    return [point.name, *("-" if count is None else f"{count:,}" for count in used), clock,
             f"{point.loss:.3e}", f"{point.found.logit_error:.2%}", f"{point.found.accuracy:.2%}",
             f"{point.found.agreement:.2%}"]
+
+
+def _cycles_text(cycles_of: str) -> str:
+    return f"Cycles: of one image, {cycles_of}."
 
 
 def _methods(choice: Mapping[str, str]) -> list[str]:

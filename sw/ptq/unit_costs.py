@@ -11,7 +11,10 @@ from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import digest, json_text
 from vitrtl.sw.golden.unit import Spec, VectorSpec
 
-__all__ = ["Total", "UnitCosts", "look_up", "resource_of"]
+__all__ = ["UNITS_ALONE", "Total", "UnitCosts", "look_up", "resource_of"]
+
+UNITS_ALONE = "units, one after the other"
+"""What takes the cycles of a network that no accelerator runs, see `UnitCosts.cycles`."""
 
 Units = Mapping[str, Iterable[Spec]]
 """Specs of each unit, by unit name, as `IntegerNetwork.units` gives them."""

@@ -15,8 +15,8 @@ from timm.models.vision_transformer import VisionTransformer
 
 from vitrtl.sw.accelerator import allocation, hazards, predict
 from vitrtl.sw.accelerator.allocation import Buffer, Ring, place
-from vitrtl.sw.accelerator.compiler import compile_network, predicted_cycles
-from vitrtl.sw.accelerator.cycles import network_cycles, summary
+from vitrtl.sw.accelerator.compiler import compile_network
+from vitrtl.sw.accelerator.cycles import layer_cycles, network_cycles, summary
 from vitrtl.sw.accelerator.instruction import waits_of, with_waits
 from vitrtl.sw.accelerator.isa import MODES
 from vitrtl.sw.accelerator.layout import weight_tiles
@@ -460,7 +460,9 @@ def test_rings_overwrite_nothing_that_is_held():
 
 
 def test_cycles_alone_are_those_of_the_program(tiny, tiny_program):
-    assert predicted_cycles(tiny, tiny_program.spec) == tiny_program.predicted_cycles
+    layers = layer_cycles(tiny)
+    assert sum(layers.values()) == network_cycles(tiny) == tiny_program.predicted_cycles
+    assert layers == {layer["name"]: layer["cycles"] for layer in summary(tiny_program)["layers"]}
 
 
 def test_what_networks_have_in_common_is_found_once(tiny, tiny_program, monkeypatch):

@@ -1,6 +1,8 @@
 """The joint search: exact against all choices, budgets, fronts, and the simpler answers."""
 
+import dataclasses
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +56,100 @@ def test_the_optimum_is_that_of_all_choices(seed):
         assert found.within(budgets)
         assert found.loss == pytest.approx(expected.loss, rel=1e-9)
         assert found == problem.of_choice(found.choice)
+
+
+def timed_problem(seed, deviation, units=5) -> Problem:
+    """Return a problem whose cycles are off what they add up to by a number up to a deviation.
+
+    A choice of more than some units cannot be timed.
+    """
+    plain = random_problem(seed)
+    rng = np.random.default_rng(seed)
+    costs = {name: {**unit, CYCLES: int(rng.integers(0, 200))}
+             for name, unit in plain.units.items()}
+    added_up = dataclasses.replace(plain, units=costs, cycles=int(rng.integers(0, 5000)))
+    off = {tuple(s.choice.values()): int(rng.integers(-deviation, deviation + 1))
+           for s in every_solution(added_up)}
+
+    def exact(choice):
+        solution = added_up.of_choice(choice)
+        if len(solution.units) > units:
+            return None
+        return solution.used[CYCLES] + off[tuple(choice.values())]
+
+    return dataclasses.replace(added_up, exact=exact)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_optimum_is_that_of_all_choices_where_units_take_cycles_too(seed):
+    problem = timed_problem(seed, 0)
+    everything = every_solution(problem)
+    for like in everything[::len(everything) // 4]:
+        budgets = {"lut": like.used["lut"], CYCLES: like.used[CYCLES]}
+        expected = min((s for s in everything if s.within(budgets)),
+                       key=lambda s: (s.loss, s.used["lut"]))
+        found = solve(problem, budgets)
+        assert found.within(budgets) and found.loss == pytest.approx(expected.loss, rel=1e-9)
+        assert found == problem.of_choice(found.choice)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_budget_is_kept_by_the_exact_cycles(seed):
+    deviation = 60
+    problem = timed_problem(seed, deviation)
+    everything = every_solution(problem)
+    exact = [problem.timed(s) for s in everything]
+    for like in everything[::len(everything) // 5]:
+        budget = like.used[CYCLES] + deviation
+        found = solve(problem, {CYCLES: budget})
+        assert found == problem.of_choice(found.choice) and found.used[CYCLES] <= budget
+        # Never better than the best, nor worse than what the estimate cannot keep out.
+        best = min(s.loss for s in exact if s.within({CYCLES: budget}))
+        sure = min((s.loss for s in everything if s.used[CYCLES] <= budget - deviation),
+                   default=np.inf)
+        assert best * (1 - 1e-9) <= found.loss <= sure * (1 + 1e-9)
+        for other in (greedy(problem, {CYCLES: budget}),
+                      best_within(problem, layer_by_layer(problem), {CYCLES: budget})):
+            assert other is None or other.used[CYCLES] <= budget
+        assert all(point.used[CYCLES] <= budget for point in pareto(problem, 4, {CYCLES: budget}))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_too_few_cycles_are_refused_with_a_number_that_is_enough(seed):
+    problem = timed_problem(seed, 60)
+    with pytest.raises(InfeasibleError) as caught:
+        solve(problem, {CYCLES: 0})
+    least = re.fullmatch("budget of cycles must be at least ([0-9,]+), not 0", str(caught.value))
+    least = int(least[1].replace(",", ""))
+    assert solve(problem, {CYCLES: least}).used[CYCLES] <= least
+    assert least <= 60 + min(problem.timed(s).used[CYCLES] for s in every_solution(problem)) + 60
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_choice_of_more_units_than_can_be_timed_is_none_under_a_budget(seed):
+    problem = timed_problem(seed, 0, units=3)
+    unlimited = solve(problem)
+    found = solve(problem, {CYCLES: 1_000_000})
+    assert len(found.units) <= 3 and found.used[CYCLES] is not None
+    if len(unlimited.units) > 3:
+        assert unlimited.used[CYCLES] is None and not unlimited.within({CYCLES: 1_000_000})
+    expected = min(s.loss for s in every_solution(problem) if len(s.units) <= 3)
+    assert found.loss == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_candidate_without_cycles_is_none_under_a_budget_of_them():
+    options = [Option("a", "timed", 2.0, 10, frozenset({"u"})),
+               Option("a", "untimed", 1.0, None, frozenset({"u"}))]
+    problem = Problem(tuple(options), {"u": {"lut": 1}}, "lut")
+    assert problem.untimed == ["untimed"]
+    free = solve(problem)
+    assert free.choice == {"a": "untimed"} and free.used == {"lut": 1, CYCLES: None}
+    assert solve(problem, {CYCLES: 10}).choice == {"a": "timed"}
+    with pytest.raises(InfeasibleError, match="^budget of cycles must be at least 10, not 9$"):
+        solve(problem, {CYCLES: 9})
+    with pytest.raises(InfeasibleError, match="^budget of cycles must be left out: no candidate of "
+                                              "a can be timed$"):
+        solve(Problem(tuple(options[1:]), {"u": {"lut": 1}}, "lut"), {CYCLES: 9})
 
 
 def test_of_equal_losses_the_least_area_is_taken():
@@ -125,7 +221,7 @@ def test_simpler_answers_are_possible_and_never_better(seed):
     least = min(s.used["lut"] for s in alone)
     for budget in (least, least + 300, least + 900):
         exact = solve(problem, {"lut": budget})
-        one, other = best_within(alone, {"lut": budget}), greedy(problem, {"lut": budget})
+        one, other = best_within(problem, alone, {"lut": budget}), greedy(problem, {"lut": budget})
         assert one.within({"lut": budget}) and exact.loss <= one.loss * (1 + 1e-9)
         if other is not None:
             assert other.within({"lut": budget}) and exact.loss <= other.loss * (1 + 1e-9)

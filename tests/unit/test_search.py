@@ -32,6 +32,7 @@ from vitrtl.sw.files import digest as checksum_of
 from vitrtl.sw.files import write_if_changed
 from vitrtl.sw.network import IntegerNetwork
 from vitrtl.sw.ptq import comparison, joint_search, show
+from vitrtl.sw.ptq.accelerator_cycles import AcceleratorCycles
 from vitrtl.sw.ptq.calibration import calibrate
 from vitrtl.sw.ptq.comparison import (
     FAMILIES,
@@ -723,23 +724,30 @@ def test_a_search_goes_by_reports_of_the_users_own_device(quick, tmp_path, monke
 
 def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main([*quick, "--joint", "--pareto", "4", "--budget", "lut4eq=1400, dsp=14"]) == 0
-    assert "What joint choice gains over other answers" in capsys.readouterr().out
+    budgets = {"lut4eq": 1400, "dsp": 14, "cycles": 245_000}
+    assert main([*quick, "--joint", "--pareto", "4", "--budget",
+                 ", ".join(f"{name}={budget}" for name, budget in budgets.items())]) == 0
+    printed = capsys.readouterr().out
+    assert "What joint choice gains over other answers" in printed
+    assert "Cycles: of one image, accelerator 8 x 8." in printed
     chosen = assignment.load(out / "assignment.json")
     assert chosen.provenance["metric"] == "joint" and chosen.provenance["proxy"] in PROXIES
-    assert chosen.provenance["budgets"] == {"lut4eq": 1400, "dsp": 14}
+    assert chosen.provenance["budgets"] == budgets
+    assert chosen.provenance["cycles_of"] == "accelerator 8 x 8"
     assert networks.load(out / "network").methods == chosen.layers
     tables = {name: json.loads((out / f"{name}.json").read_text())["records"]
               for name in ("front", "gains", "proxies", "trials", "networks")}
     # What the program says of the choice is what its network costs.
     assert tables["networks"][0]["name"] == "joint"
     assert tables["networks"][0]["nonlinear_area"] <= 1400
+    assert tables["networks"][0]["accelerator_cycles"] <= 245_000
     joint = [p for p in tables["front"] if p["way"] == "joint"]
     assert 1 <= len(joint) <= 4
     for point, digest in ((p, p["network_digest"]) for p in joint):
         same = [r for r in tables["networks"] if r["network_digest"] == digest]
-        assert all(r["nonlinear_area"] == point["lut4eq"] for r in same)
-        assert point["lut4eq"] <= 1400 and point["dsp"] <= 14
+        assert all((r["nonlinear_area"], r["accelerator_cycles"]) == (
+            point["lut4eq"], point["cycles"]) for r in same)
+        assert all(point[name] <= budget for name, budget in budgets.items())
     for other in tables["front"]:
         at = next(p for p in joint if p["budgets"] == other["budgets"])
         assert at["loss"] <= other["loss"] * (1 + 1e-9)
@@ -749,6 +757,8 @@ def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tm
         assert area["loss"] <= nothing["loss"] * (1 + 1e-9) <= other["loss"] * (1 + 1e-8)
         assert area["lut4eq"] <= other["lut4eq"]
         assert all(nothing[name] <= other[name] for name in (*TARGET.resources, "cycles"))
+        assert other["cycles"] in {r["accelerator_cycles"] for r in tables["networks"]
+                                   if r["network_digest"] == other["network_digest"]}
     assert sorted(p["proxy"] for p in tables["proxies"]) == sorted(PROXIES)
     assert len(tables["trials"]) == TRIALS
     assert (out / "front.svg").is_file() and (out / "proxies.png").is_file()
@@ -756,6 +766,18 @@ def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tm
     (out / "networks.json").write_text("{}")
     assert main(["report", str(out), "--costs", quick[2]]) == 2
     assert "networks.json is not a vitrtl.networks file" in capsys.readouterr().err
+
+
+def test_cycles_of_a_network_without_an_accelerator_are_those_of_its_units(quick, tmp_path, capsys,
+                                                                          monkeypatch):
+    monkeypatch.setattr(AcceleratorCycles, "of", lambda *_: None)
+    assert main([*quick, "--joint", "--budget", "cycles=170000"]) == 0
+    assert "Cycles: of one image, units, one after the other." in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "gains.json").read_text())
+    assert found["cycles_of"] == "units, one after the other"
+    assert {type(record["cycles"]) for record in found["records"]} == {int}
+    assert assignment.load(tmp_path / "out" / "assignment.json").provenance["cycles_of"] == (
+        "units, one after the other")
 
 
 def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path):
@@ -781,6 +803,8 @@ def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path):
     (["--budget", "dsp=1"], "--budget is for --joint and --pareto"),
     (["--joint", "--budget", "gates=1"], r"budget must be of one of .*, cycles, not 'gates'"),
     (["--joint", "--budget", "dsp=1"], "budget of dsp must be at least 13, not 1"),
+    (["--joint", "--budget", "cycles=1000"],
+     r"budget of cycles must be at least 2\d\d,\d{3}, not 1,000"),
     (["--joint", "--slack", "-0.1"], "--slack must be a share from 0 on, not -0.1"),
     (["--joint", "--lanes", "1,3"], "--lanes must be a list of 1, 2, 4 and 8, not '1,3'"),
     (["--lanes", "4"], "--slack and --lanes are for --joint and --pareto"),
