@@ -165,7 +165,7 @@ def test_broken_gates_are_found(fault, vectors, build, tmp_path):
 
 
 def test_interrupted_simulation_resumes(vectors, simulate, build, tmp_path):
-    folder = vectors("requantize", "softmax_iexp")
+    folder = vectors("requantize", "softmax_iexp", "gelu_ierf")
     program = "import sys; from vitrtl.sw.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "sim", "--vectors", str(folder), "--network",
                str(tmp_path), "--build", str(build), "--device", "generic", "--seed", "7",
@@ -173,7 +173,7 @@ def test_interrupted_simulation_resumes(vectors, simulate, build, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:
         jobs = [build / "jobs" / f"{path.stem}.generic.json" for path in folder.glob("*.npz")]
-        # While the first runs, the second has not begun: however fast it is, it is not the end.
+        # While the first runs, the others have not begun: however fast it is, it is not the end.
         while not any(path.is_file() and "\"seed\": 7" in path.read_text() for path in jobs):
             assert process.poll() is None
             time.sleep(0.02)

