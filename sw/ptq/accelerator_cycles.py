@@ -55,11 +55,11 @@ class AcceleratorCycles:
         """Return the cycles with a candidate for each layer; None if no accelerator runs that."""
         return network_cycles(self.make(choice))
 
-    def adds(self, layer: str, candidate: str) -> int | None:
+    def adds(self, layer: str, name: str) -> int | None:
         """Return what a candidate of a layer adds to `always`; None if no accelerator runs it."""
-        if candidate not in self._known:
-            self._known[candidate] = self._shares(candidate)
-        shares = self._known[candidate]
+        if name not in self._known:
+            self._known[name] = self._shares(name)
+        shares = self._known[name]
         return None if shares is None else shares[layer]
 
     @functools.cached_property

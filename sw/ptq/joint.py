@@ -202,7 +202,7 @@ class ImageCycles(Protocol):
     always: int
     each: int
 
-    def adds(self, layer: str, candidate: str) -> int | None:
+    def adds(self, layer: str, name: str) -> int | None:
         """Return what a candidate of a layer adds; None if it cannot be timed."""
 
     def exact(self, choice: Mapping[str, str]) -> int | None:
