@@ -24,6 +24,8 @@ class AcceleratorCycles:
     """Predicted cycles of one image on the accelerator that suits the network, see `ImageCycles`.
 
     Vector engines have the lanes of the candidates, or more where they would hold up the array.
+    Layers that have a candidate with different lanes share its widest engine, and take less than
+    they add up to.
 
     Parameters
     ----------
@@ -40,6 +42,7 @@ class AcceleratorCycles:
         self._place = {node.name: i for i, node in enumerate(network.nodes)}
         self._cycles = layer_cycles(network)
         self._known: dict[str, dict[str, int] | None] = {}
+        self._engines: dict[str, int] = {}
         self._layers: dict[str, list[str]] = {}
         for layer in sorted(base, key=self._place.__getitem__):
             self._layers.setdefault(candidate(base[layer]).operator, []).append(layer)
@@ -62,23 +65,17 @@ class AcceleratorCycles:
         shares = self._known[name]
         return None if shares is None else shares[layer]
 
-    @functools.cached_property
-    def each(self) -> int:
-        """Cycles that one more vector engine takes, whatever it does."""
-        for operator, layers in self._layers.items():
-            others = [one.name for one in candidates_of(operator)
-                      if one.name not in self.base.values()] if len(layers) > 1 else []
-            for other in others:
-                adds = self.adds(layers[-1], other)
-                if adds is not None:
-                    mixed = self.exact({**self.base, layers[-1]: other})
-                    return mixed - self._whole - adds + self._base_adds(layers[-1])
-        return 0
+    def each(self, name: str) -> int:
+        """Return what the engine of a candidate takes, whatever it does."""
+        operator = candidate(name).operator
+        if operator not in self._engines:
+            self._engines[operator] = self._one_more(operator)
+        return self._engines[operator]
 
     @functools.cached_property
     def always(self) -> int:
         """Cycles beside those that layers and engines add."""
-        return (self._whole - self.each * len(set(self.base.values()))
+        return (self._whole - sum(map(self.each, set(self.base.values())))
                 - sum(map(self._base_adds, self.base)))
 
     @property
@@ -88,6 +85,19 @@ class AcceleratorCycles:
 
     def _base_adds(self, layer: str) -> int:
         return self.adds(layer, self.base[layer])
+
+    def _one_more(self, operator: str) -> int:
+        """Return what a second engine of an operator takes, that of its last layer."""
+        *before, last = self._layers[operator]
+        adds = {one.name: self.adds(last, one.name) for one in candidates_of(operator)
+                if one.name not in self.base.values()}
+        others = [name for name, cycles in adds.items() if cycles is not None]
+        if not before or not others:
+            return 0
+        # The less it does to the layer, the less of that is mistaken for the engine's.
+        other = min(others, key=lambda name: abs(adds[name]))
+        mixed = self.exact({**self.base, last: other})
+        return mixed - self._whole - adds[other] + self._base_adds(last)
 
     def _shares(self, name: str) -> dict[str, int] | None:
         """Return what each layer adds if all of the operator have a candidate."""

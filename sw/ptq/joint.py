@@ -196,14 +196,15 @@ class ImageCycles(Protocol):
     Attributes
     ----------
     always : what every choice takes.
-    each : what each unit that is built adds, however many layers use it.
     """
 
     always: int
-    each: int
 
     def adds(self, layer: str, name: str) -> int | None:
         """Return what a candidate of a layer adds; None if it cannot be timed."""
+
+    def each(self, name: str) -> int:
+        """Return what the unit of a candidate adds if it is built, however many layers use it."""
 
     def exact(self, choice: Mapping[str, str]) -> int | None:
         """Return what a candidate for each layer takes; None if that cannot be timed."""
@@ -226,7 +227,7 @@ def problem_of(records: "Sequence[Sensitivity]", losses: Sequence[float],
     cycles : of one image; if not given, those of each layer's own unit and requantizer, one layer
         after the other, all units at one clock.
     """
-    options, first = [], set()
+    options, engines = [], {}
     for record, loss in zip(records, losses, strict=True):
         chain, needs = (_keys(units) for units in (record.chain, record.needs))
         for count in lanes:
@@ -241,12 +242,13 @@ def problem_of(records: "Sequence[Sensitivity]", losses: Sequence[float],
                 cycles=costs.cycles(wide, record.rows, record.row_length) if cycles is None
                 else cycles.adds(record.layer, name),
                 units=frozenset(_key(costs, unit) for unit in built)))
-            first.add(_key(costs, wide[0]))
+            engines[_key(costs, wide[0])] = name
     built = sorted(frozenset().union(*(option.units for option in options)))
     units = {unit: costs.rows[tuple(unit.split())].resources for unit in built}
     if cycles is None:
         return Problem(tuple(options), units, costs.target.area)
-    units |= {unit: {**units[unit], CYCLES: cycles.each} for unit in built if unit in first}
+    units |= {unit: {**units[unit], CYCLES: cycles.each(name)}
+              for unit, name in engines.items() if unit in units}
     return Problem(tuple(options), units, costs.target.area, cycles.always, cycles.exact)
 
 

@@ -51,7 +51,7 @@ def cycles(calibration, base):
 
 def estimate(cycles, choice):
     """Return what a choice adds up to, each candidate with an engine of its own."""
-    return (cycles.always + cycles.each * len(set(choice.values()))
+    return (cycles.always + sum(map(cycles.each, set(choice.values())))
             + sum(cycles.adds(layer, name) for layer, name in choice.items()))
 
 

@@ -305,6 +305,36 @@ def test_more_lanes_take_fewer_cycles_and_units_of_their_own(table):
     assert solve(problem).choice == {"a": "gelu_ierf"}
 
 
+class InventedCycles:
+    """Stands in for the cycles of one image on an accelerator."""
+
+    always = 1000
+
+    def adds(self, layer, name):
+        return {"gelu_ierf": 10, "gelu_lut": 30, "gelu_pwl": None}[name]
+
+    def each(self, name):
+        return 7
+
+    def exact(self, choice):
+        return 2000
+
+
+def test_cycles_of_an_image_are_estimated_from_layers_and_units(costs):
+    records = [record(layer, name) for layer in "ab"
+               for name in ("gelu_ierf", "gelu_lut", "gelu_pwl")]
+    problem = problem_of(records, [1.0, 2.0, 0.5] * 2, costs, cycles=InventedCycles())
+    layers = list(problem.layers.values())
+    ierf, lut, pwl = ([of_layer[i] for of_layer in layers] for i in range(3))
+    assert problem.solution(ierf).used["cycles"] == 1000 + 2 * 10 + 7
+    assert problem.solution([ierf[0], lut[1]]).used["cycles"] == 1000 + 10 + 30 + 2 * 7
+    assert problem.solution(pwl).used["cycles"] is None and problem.untimed == ["gelu_pwl"]
+    assert solve(problem).used["cycles"] == 2000
+    with pytest.raises(UserError, match="^budget of cycles must be at least 2,000, not 1,900$"):
+        solve(problem, {"cycles": 1900})
+    assert solve(problem, {"cycles": 2000}).choice == {"a": "gelu_ierf", "b": "gelu_ierf"}
+
+
 def test_lanes_change_no_integer(float_model, calibration, digits):
     few = digits.pixels[digits.test[:4]]
     one, four = (export(calibration, resolve_methods(float_model, {
