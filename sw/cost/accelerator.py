@@ -1,6 +1,5 @@
 """The cost of a network's whole accelerator, as the design of a board."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,9 +22,6 @@ ACCELERATOR = "accelerator"
 
 SEED = 1
 """Of place and route; one, since it takes many minutes."""
-
-CLOCK_CELLS = ("EHXPLLL",)
-"""What a board's design has besides gates."""
 
 
 def accelerator_row(network: IntegerNetwork, board: Board, folder: Path, tools: Tools,
@@ -58,8 +54,7 @@ def accelerator_row(network: IntegerNetwork, board: Board, folder: Path, tools: 
     made = build_bitstream(board, verilog, folder / board.name / network.name, SEED, tools,
                            on_step)
     target = load_target(board.costs)
-    counted = dataclasses.replace(target, free=(*target.free, *CLOCK_CELLS))
-    resources = yosys_report.resources(made.path.with_name("stat.json"), counted)
+    resources = yosys_report.resources(made.path.with_name("stat.json"), target)
     bus = Bus(latency=read_latency(memory_map(program).words))
     cycles = predict(program, bus).cycles
     return CostRow(
