@@ -6,6 +6,7 @@ from typing import Any
 from vitrtl.sw.accelerator.isa import BASES, FIELDS, MEMORIES, MODES, OPCODES, VECTOR, words_of
 from vitrtl.sw.accelerator.registers import FAULTS
 from vitrtl.sw.accelerator.spec import ARRAY, DMA
+from vitrtl.sw.cost.accelerator import ACCELERATOR
 from vitrtl.sw.cost.table import load_table
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.markdown import table
@@ -105,7 +106,7 @@ def code_table() -> str:
 
 def cost_table() -> str | None:
     """Return the rows of the shipped cost table that are whole accelerators."""
-    rows = [row for row in load_table().rows if row.unit == "accelerator"]
+    rows = [row for row in load_table().rows if row.unit == ACCELERATOR]
     if not rows:
         return None
     return table(["target", "array", "LUT4eq", "FF", "DSP", "BRAM", "MHz", "cycles for an image"],

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
                              or args.target):
         raise UserError("--accelerator names its units by itself, and --board its target")
     if args.board and not args.accelerator:
-        raise UserError("--board is of --accelerator")
+        raise UserError("--board is for --accelerator")
 
     console = Console(width=None if sys.stdout.isatty() else 150)
     outcomes = [] if args.accelerator else _measured(args, console)

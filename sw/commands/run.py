@@ -358,11 +358,12 @@ def _sweep(args: argparse.Namespace, gates: "Gates", pixels: "np.ndarray",
 def _clock(args: argparse.Namespace, spec: "AcceleratorSpec") -> "Clock | None":
     """Return the clock that the user states, or else the cost table."""
     from vitrtl.sim.accelerator_record import Clock
+    from vitrtl.sw.cost.accelerator import ACCELERATOR
     from vitrtl.sw.cost.table import load_table
 
     if args.clock is not None:
         return Clock(args.clock, "as stated")
     for row in load_table().rows:
-        if row.unit == "accelerator" and row.spec_digest == spec.digest and row.clock_mhz:
+        if row.unit == ACCELERATOR and row.spec_digest == spec.digest and row.clock_mhz:
             return Clock(row.clock_mhz, f"cost table, {row.target}")
     return None
