@@ -162,7 +162,7 @@ class SystolicArray(wiring.Component):
     def _factors(self, held: Value) -> list[Value]:
         """Return the signed integers by which a held weight multiplies."""
         if not self.splits:
-            return [held.as_signed()]
+            return [held]
         low = self.summed.weight_width
         return [held[:low].as_signed(), held[low:].as_signed()]
 

@@ -471,7 +471,7 @@ def _undominated(solutions: Sequence[Solution], area: str) -> list[Solution]:
 
 def _optimum(problem: Problem, budgets: Mapping[str, int],
              find: Callable[[Mapping[str, int]], Solution | None]) -> Solution | None:
-    """Return what `_held` does, and before nothing the choice of fewest cycles, if that holds."""
+    """Return what `_held` does; where that is nothing, the choice of fewest cycles, if it holds."""
     found = _held(problem, budgets, find)
     if found is None and CYCLES in budgets:
         others = {name: budget for name, budget in budgets.items() if name != CYCLES}
