@@ -35,6 +35,7 @@ from vitrtl.sw.study_tables import (
     normalization_table,
     precision_table,
     proxy_table,
+    shortlist_table,
 )
 
 __all__ = ["Sources", "refresh"]
@@ -276,7 +277,7 @@ def accelerator_codes(sources: Sources) -> str:
 
 STUDIES = {"choices": choice_table, "networks": network_table, "families": family_table,
            "front": front_table, "gains": gain_table, "proxies": proxy_table,
-           "omega": normalization_table}
+           "shortlist": shortlist_table, "omega": normalization_table}
 """Tables of a search by name."""
 
 BOARD_RESOURCES = {

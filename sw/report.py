@@ -24,7 +24,7 @@ from vitrtl.sw.ptq.unit_costs import UNITS_ALONE
 __all__ = ["Strip", "report"]
 
 TABLES = {"sensitivity": True, "choices": True, "networks": True, "omega": False,
-          "proxies": False, "gains": False, "front": False}
+          "proxies": False, "shortlist": False, "gains": False, "front": False}
 """Tables of a search by name, and whether every search has them."""
 
 PLOTS = {

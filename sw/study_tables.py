@@ -11,13 +11,17 @@ from vitrtl.sw.ptq.search import RULES
 from vitrtl.sw.ptq.unit_costs import UNITS_ALONE
 
 __all__ = ["ablation_table", "choice_table", "family_table", "front_table", "gain_table",
-           "network_table", "normalization_table", "precision_table", "proxy_table"]
+           "network_table", "normalization_table", "precision_table", "proxy_table",
+           "shortlist_table"]
 
 Read = Callable[[str], Any]
 """`read(path)` gives the JSON at a path below the build folder, None if there is none."""
 
 VERSION = 2
 """Of a search's files."""
+
+SHORTLISTED = 8
+"""Choices of a shortlist that are shown."""
 
 PUBLISHED = ("I-ViT, softmax of 8 bits", "I-ViT", "I-BERT", "FQ-ViT", "IPTQ-ViT")
 """Networks of a search whose methods are all of one paper."""
@@ -108,6 +112,19 @@ def proxy_table(read: Read, folder: str) -> str | None:
                  [[f"`{r['proxy']}`" + (" (minimised)" if r["chosen"] else ""), r["doc"],
                    f"{r['spearman']:.2f}", f"{r['spearman_better_half']:.2f}"]
                   for r in found["records"]])
+
+
+def shortlist_table(read: Read, folder: str) -> str | None:
+    """Return the best of what a joint choice was taken from."""
+    found = _table(read, folder, "shortlist")
+    if found is None:
+        return None
+    area = found["area_unit"]
+    return table(["choice within the budgets", area, "DSP", "BRAM", "loss proxy",
+                  f"logit error, {found['shortlist_images']:,} training images"],
+                 [[r["name"] + (" (taken)" if r["taken"] else ""), f"{r[area]:,}", str(r["dsp"]),
+                   str(r["bram"]), f"{r['loss']:.3g}", f"{r['logit_error']:.2%}"]
+                  for i, r in enumerate(found["records"]) if i < SHORTLISTED or r["taken"]])
 
 
 def normalization_table(read: Read, folder: str) -> str | None:

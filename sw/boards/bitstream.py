@@ -127,9 +127,10 @@ def build_bitstream(board: Board, verilog: str, folder: Path, seed: int, tools: 
         on_step("place and route")
         placed, option = flow.placed
         tools.run(flow.package, flow.place_and_route,
-                  [*board.flow.device, "-q", "--json", "netlist.json", flow.pins,
-                   f"../top.{ending}", option, f"top.{placed}", "--report", "report.json",
-                   "--seed", str(seed), "-l", "../place_and_route.log",
+                  [*board.flow.device, *board.flow.place_and_route, "-q", "--json", "netlist.json",
+                   flow.pins, f"../top.{ending}", option, f"top.{placed}",
+                   "--report", "report.json", "--seed", str(seed),
+                   "-l", "../place_and_route.log",
                    # A missed rate is the caller's to judge, with the report at hand.
                    "--timing-allow-fail"], at, folder / "place_and_route.out")
         nextpnr_report.fmax_mhz(at / "report.json")

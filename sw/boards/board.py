@@ -47,12 +47,14 @@ class Flow:
     name : one of `FLOWS`.
     program : what puts the bitstream onto the board, for people.
     device : flags of place and route that name the device.
+    place_and_route : further flags of it, such as the algorithm that places.
     pack : flags of the program that writes the bitstream.
     """
 
     name: str
     program: str
     device: tuple[str, ...] = ()
+    place_and_route: tuple[str, ...] = ()
     pack: tuple[str, ...] = ()
 
 
@@ -121,8 +123,8 @@ def parse_board(name: str, text: str) -> Board:
             device=facts["device"], costs=facts["costs"], oscillator_mhz=float(oscillator),
             clock_mhz=float(facts["clock_mhz"]), baud=facts["baud"], pins=pins,
             resources=dict(facts["resources"]),
-            flow=Flow(**{**flow, "device": tuple(flow.get("device", ())),
-                         "pack": tuple(flow.get("pack", ()))}),
+            flow=Flow(**flow | {name: tuple(flow.get(name, ()))
+                                for name in ("device", "place_and_route", "pack")}),
             checksum=digest(json_text(facts),
                             json_text({k: dataclasses.asdict(v) for k, v in pins.items()})))
     except KeyError as error:

@@ -31,13 +31,15 @@ Non-linear Quantization).
 With --joint all layers choose together: a unit costs its area once however many layers use it, and
 the sum of a proxy of the logits' error becomes least within the budgets, exactly (a mixed-integer
 program, HiGHS). Which proxy: the one whose sum goes best with the true error of 32 networks of
-random choices, or --proxy. Budgets are of the units that the choice decides, matmul and the
-requantizers that every network has apart. Resources are those of the target: lut4eq, ff, dsp, bram
-... and cycles: those of one whole image, as predicted, on the accelerator that suits the network,
-with an 8 x 8 array and these units. What it cannot run, such as log2 codes, is left out under a
-budget of them. Of a network that no accelerator runs, such as a Swin, they are the time of the
-layers that offer a choice, one after the other, all units at one clock; the tables say which.
---pareto N sweeps the area in N steps, under the other budgets.
+random choices, or --proxy. Then the --shortlist best of these choices, each of other units, and
+every mix and single method within the budgets are run on training images, and the one whose logits
+err least is taken. Budgets are of the units that the choice decides, matmul and the requantizers
+that every network has apart. Resources are those of the target: lut4eq, ff, dsp, bram ... and
+cycles: those of one whole image, as predicted, on the accelerator that suits the network, with an 8
+x 8 array and these units. What it cannot run, such as log2 codes, is left out under a budget of
+them. Of a network that no accelerator runs, such as a Swin, they are the time of the layers that
+offer a choice, one after the other, all units at one clock; the tables say which. --pareto N sweeps
+the area in N steps, under the other budgets.
 
   vitrtl search --joint --budget lut4eq=900,dsp=12
   vitrtl search --joint --lanes 1,4 --budget cycles=241000 --slack 0.02
@@ -45,11 +47,12 @@ layers that offer a choice, one after the other, all units at one clock; the tab
 
 FOLDER gets assignment.json and network/, the choice; as .json and .csv: sensitivity (all
 candidates), choices (every way to choose, layer by layer), networks (those compared), omega (its
-choice by normalization), and with --joint or --pareto: proxies, trials, gains, front; as .svg and
-.png: plots of all that. What networks get right is kept in evaluations.json, so that an interrupted
-or changed search runs no network twice."""
+choice by normalization), and with --joint or --pareto: proxies, trials, shortlist, gains, front; as
+.svg and .png: plots of all that. What networks get right is kept in evaluations.json, so that an
+interrupted or changed search runs no network twice."""
 
 CALIBRATION = {"images": 128, "seed": 0}
+SHORTLIST = 24
 FILE_WIDTH = 180
 PLOTTED = 32
 """Calibration images of the plot of networks' noise."""
@@ -81,8 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", metavar="RESOURCE=N,...",
                         help="that the choice must keep, with --joint or --pareto")
     parser.add_argument("--slack", type=float, default=0.0, metavar="SHARE",
-                        help="with --joint: take the least area among choices whose proxy is at "
+                        help="with --joint: take the least area among choices whose error is at "
                              "most this share above the least, such as 0.02 (default: 0)")
+    parser.add_argument("--shortlist", type=int, metavar="N",
+                        help="with --joint: choices, the best by proxy, that are run on training "
+                             "images, where the least error decides; 0 takes the best by proxy "
+                             f"(default: {SHORTLIST})")
     parser.add_argument("--lanes", default="1", metavar="N[,N...]",
                         help="with --joint or --pareto: lanes that a unit may have, such as 1,4; "
                              "more lanes take more area and no more cycles (default: %(default)s)")
@@ -138,6 +145,11 @@ def run(args: argparse.Namespace) -> int:
         proxy_of(args.proxy)
     if args.slack < 0 or not math.isfinite(args.slack):
         raise UserError(f"--slack must be a share from 0 on, not {args.slack}")
+    if args.shortlist is not None and not args.joint:
+        raise UserError("--shortlist is for --joint")
+    shortlist = SHORTLIST if args.shortlist is None else args.shortlist
+    if shortlist < 0:
+        raise UserError(f"--shortlist must be from 0 on, not {shortlist}")
     lanes = _lanes(args.lanes)
     if not together and (args.slack or lanes != (1,)):
         raise UserError("--slack and --lanes are for --joint and --pareto")
@@ -194,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
             found = JointSearch(
                 origin, records, costs, reference, evaluations, bar, lanes, cycles).find(
                     calibration, {**mixes, **families}, budgets, args.pareto, args.proxy,
-                    args.slack)
+                    args.slack, {**mixes, **singles}, shortlist if args.joint else 0)
         if args.joint:
             ways = {"joint": found.solution.choice, **ways}
         way, name = ("joint", "joint") if args.joint else (args.metric, f"mix by {args.metric}")
@@ -231,7 +243,7 @@ def run(args: argparse.Namespace) -> int:
         "refused": candidates.refused, "made_from": dict(chosen.provenance)}
     if found is not None:
         head |= {"proxy": found.proxy, "slack": args.slack, "lanes": list(lanes),
-                 "cycles_of": found.cycles_of}
+                 "shortlist": shortlist if args.joint else 0, "cycles_of": found.cycles_of}
     networks.save(chosen, args.out / "network")
     written = search_files.write_all(
         args.out, {"network": chosen.name, **head}, scored=scored, ways=ways,
@@ -257,6 +269,8 @@ def run(args: argparse.Namespace) -> int:
         console.print(text, soft_wrap=True, highlight=False)
     if found is not None:
         console.print(show.proxy_table(found.correlations, found.proxy))
+        if found.considered:
+            console.print(show.shortlist_table(found.considered, found.solution, target.area))
         console.print(show.gain_table(found.gains, target.area, found.cycles_of))
         if found.front:
             console.print(show.front_table(found.front, target.area, found.cycles_of))

@@ -2,8 +2,9 @@
 
 Two kinds of yes or no: "unit u is built" and "layer l takes candidate c". A unit costs its area
 once however many layers use it, and time for each layer that does; a layer may take a candidate
-only where all units that it needs are built. The loss of a choice is the sum of its layers'
-losses. That is a small mixed-integer linear program, which HiGHS solves to the optimum.
+only where all units that it needs are built. The loss of a choice is the sum of its layers' losses.
+That is a small mixed-integer linear program, which HiGHS solves to the optimum. `shortlist` goes on
+from there: the best choices that differ in what is built.
 
 Time that is not the sum of its parts is estimated as one, and what the program takes is then timed
 as a whole: where the estimate was too low, the program is solved again with as much less to spend.
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CYCLES", "ImageCycles", "InfeasibleError", "Option", "Problem", "Solution",
            "best_within", "greedy", "layer_by_layer", "pareto", "parse_budgets", "problem_of",
-           "solve"]
+           "shortlist", "solve"]
 
 CYCLES = "cycles"
 """The budget of time, beside those of the target's resources."""
@@ -148,6 +149,11 @@ class Problem:
         return Solution(choice={option.layer: option.candidate for option in chosen},
                         loss=sum(option.loss for option in chosen), units=tuple(sorted(built)),
                         used=used)
+
+    def offers(self, choice: Mapping[str, str]) -> bool:
+        """Return whether each layer has that candidate."""
+        return all(any(option.candidate == choice[layer] for option in of_layer)
+                   for layer, of_layer in self.layers.items())
 
     def of_choice(self, choice: Mapping[str, str]) -> "Solution":
         """Return what a choice of a candidate for each layer costs."""
@@ -328,6 +334,31 @@ def solve(problem: Problem, budgets: Mapping[str, int] | None = None, slack: flo
         else ", nor with any one of these budgets lifted"))
 
 
+def shortlist(problem: Problem, count: int,
+              budgets: Mapping[str, int] | None = None) -> list[Solution]:
+    """Return the choices of least loss within the budgets, each of other units, the best first.
+
+    Each is the optimum among those that build none of the sets of units before it. Choices of the
+    same units are hardly worth a list: they differ by the layer that has least to lose.
+
+    Parameters
+    ----------
+    count : of choices, at most; there may be fewer.
+    """
+    budgets = dict(budgets or {})
+    problem = problem.under(budgets)
+    found: list[Solution] = []
+    while len(found) < count:
+        others = [frozenset(solution.units) for solution in found]
+        one = _optimum(problem, budgets,
+                       lambda limits, others=others: _best(problem, limits, 0.0, others))
+        # The choice of fewest cycles, where nothing else is, may be one that is known.
+        if one is None or frozenset(one.units) in others:
+            break
+        found.append(one)
+    return found
+
+
 def pareto(problem: Problem, points: int, budgets: Mapping[str, int] | None = None,
            progress: Callable[[int], None] = lambda points: None) -> list[Solution]:
     """Return choices that no other beats in both area and loss, by rising area.
@@ -505,8 +536,14 @@ def _held(problem: Problem, budgets: Mapping[str, int],
     return None
 
 
-def _best(problem: Problem, budgets: Mapping[str, int], slack: float) -> Solution | None:
-    """Return the choice of least area among those of least loss, or of nearly least."""
+def _best(problem: Problem, budgets: Mapping[str, int], slack: float,
+          without: Sequence[frozenset[str]] = ()) -> Solution | None:
+    """Return the choice of least area among those of least loss, or of nearly least.
+
+    Parameters
+    ----------
+    without : sets of units, none of which may be what is built.
+    """
     losses = np.array([option.loss for option in problem.options])
     least = np.array([min(o.loss for o in of_layer) for of_layer in problem.layers.values()])
     # What no choice gets below does not matter; the rest is brought near one for the solver.
@@ -515,13 +552,14 @@ def _best(problem: Problem, budgets: Mapping[str, int], slack: float) -> Solutio
     positive = extra[extra > 0]
     unit = max(abs(least.sum()), positive.min() if positive.size else 1.0)
     program = _Program(problem)
-    first = program.minimize(extra / unit, budgets)
+    others = program.other_units(without)
+    first = program.minimize(extra / unit, budgets, others)
     if first is None:
         return None
     spare = slack * abs(first.loss)
     within = LinearConstraint(program.row(extra / unit), -np.inf,
                               (first.loss + spare - least.sum()) / unit + TIE)
-    second = program.minimize(program.costs(problem.area), budgets, [within])
+    second = program.minimize(program.costs(problem.area), budgets, [*others, within])
     # The solver holds the loss within its tolerance, which may be more than a tie.
     most = first.loss + spare + TIE * max(abs(first.loss), unit)
     return second if second is not None and second.loss <= most else first
@@ -564,6 +602,20 @@ class _Program:
     def row(self, of_options: np.ndarray) -> np.ndarray:
         """Return a row with numbers of the options alone."""
         return np.concatenate([of_options, np.zeros(len(self.units))])[None]
+
+    def other_units(self, without: Sequence[frozenset[str]]) -> list[LinearConstraint]:
+        """Return that no set of units is built, and no unit that no layer uses."""
+        if not without:
+            return []
+        idle = np.zeros((len(self.units), self.size))
+        for row, unit in enumerate(self.units):
+            idle[row, len(self.problem.options) + row] = 1.0
+            idle[row, [i for i, o in enumerate(self.problem.options) if unit in o.units]] = -1.0
+        sets = np.array([[1.0 if unit in built else -1.0 for unit in self.units]
+                         for built in without])
+        rows = np.hstack([np.zeros((len(sets), len(self.problem.options))), sets])
+        return [LinearConstraint(idle, -np.inf, 0),
+                LinearConstraint(rows, -np.inf, [len(built) - 1 for built in without])]
 
     @functools.cached_property
     def _fewest(self) -> dict[str, int]:

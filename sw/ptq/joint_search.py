@@ -1,14 +1,14 @@
 """The joint search on a network: which proxy to minimise, the front, what it gains over others.
 
 The arithmetic of choosing is `vitrtl.sw.ptq.joint`; here every choice becomes an integer network
-that is run, so that what was minimised and what came of it stand side by side.
+that is run, so that what was minimised and what came of it stand side by side. The proxy proposes,
+the network decides: of the best choices by proxy that one is taken whose logits err least on
+training images, and among them are the answers that it is to be compared with.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from vitrtl.sw.candidate import candidate
-from vitrtl.sw.catalog import SOFTWARE
 from vitrtl.sw.ptq import joint
 from vitrtl.sw.ptq.accelerator_cycles import AcceleratorCycles
 from vitrtl.sw.ptq.comparison import Accuracy, Reference
@@ -19,8 +19,8 @@ from vitrtl.sw.ptq.proxies import PROXIES, Correlation, correlate, random_choice
 from vitrtl.sw.ptq.sensitivity import Sensitivity
 from vitrtl.sw.ptq.unit_costs import UNITS_ALONE, UnitCosts
 
-__all__ = ["GREEDY", "JOINT", "LAYER_BY_LAYER", "Findings", "Gain", "JointSearch", "Point",
-           "Trial"]
+__all__ = ["GREEDY", "JOINT", "LAYER_BY_LAYER", "Considered", "Findings", "Gain",
+           "JointSearch", "Point", "Trial"]
 
 JOINT, LAYER_BY_LAYER, GREEDY, OTHER = "joint", "layer by layer", "greedy", "without budgets"
 """Ways to an answer."""
@@ -30,6 +30,9 @@ TRIAL_NETWORKS = 32
 
 TRIAL_IMAGES = 64
 """Calibration images that they are run on."""
+
+SHORTLIST_IMAGES = 256
+"""Training images that they are run on."""
 
 Progress = Callable[[str, int], Callable[[int], None]]
 """`progress(what, total)` gives a function that is called with how many more are done."""
@@ -99,6 +102,24 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Considered:
+    """A choice within the budgets that could be taken, and how its network does.
+
+    Parameters
+    ----------
+    name : for people: its rank by proxy, or the answer that it is.
+    solution : what it costs.
+    network_digest : the integer network.
+    logit_error : on training images.
+    """
+
+    name: str
+    solution: Solution
+    network_digest: str
+    logit_error: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What a joint search found.
 
@@ -109,7 +130,10 @@ class Findings:
     trials : networks that they come from.
     cycles_of : what takes the cycles of one image that are counted.
     untimed : candidates that have none, left out under a budget of cycles.
-    solution : the optimum within the budgets.
+    solution : what is taken within the budgets.
+    considered : what it was taken from, the least error first; nothing if the optimum by proxy is
+        taken as it is.
+    considered_images : training images that these were run on.
     gains : over other answers.
     front : the Pareto front with the simpler ways' answers; empty if it was not asked for.
     """
@@ -120,6 +144,8 @@ class Findings:
     cycles_of: str
     untimed: list[str]
     solution: Solution
+    considered: list[Considered]
+    considered_images: int
     gains: list[Gain]
     front: list[Point]
 
@@ -154,8 +180,10 @@ class JointSearch:
 
     def find(self, calibration: Reference, others: Mapping[str, Mapping[str, str]],
              budgets: Mapping[str, int], points: int | None = None,
-             proxy: str | None = None, slack: float = 0.0) -> Findings:
-        """Choose a proxy, solve, and compare.
+             proxy: str | None = None, slack: float = 0.0,
+             candidates: Mapping[str, Mapping[str, str]] | None = None,
+             shortlist: int = 0) -> Findings:
+        """Choose a proxy, solve, run what is best, and compare.
 
         Parameters
         ----------
@@ -164,7 +192,11 @@ class JointSearch:
         budgets : of resources and cycles.
         points : of the front; None for no front.
         proxy : what to minimise; None takes the one that foretells the error best.
-        slack : by how much of itself the solution's loss may be above the least, for less area.
+        slack : by how much of itself the solution's loss may be above the least, for less area;
+            with a shortlist, its error on the images.
+        candidates : further choices that may be taken, by name; with a shortlist.
+        shortlist : choices by proxy that are run on training images, of which the best is taken;
+            0 takes the optimum by proxy.
 
         Raises
         ------
@@ -177,12 +209,57 @@ class JointSearch:
         correlations = self.correlations(trials)
         proxy = proxy or next(iter(correlations))
         problem = self.problem(proxy)
+        solution, considered, judge = joint.solve(problem, budgets, slack), [], None
+        if shortlist:
+            judge = self.judge()
+            considered = self.considered(problem, shortlist, candidates or {}, budgets, judge)
+            most = considered[0].logit_error * (1 + slack)
+            solution = min((one.solution for one in considered if one.logit_error <= most),
+                           key=lambda s: s.used[problem.area])
         return Findings(
             proxy=proxy, correlations=correlations, trials=trials,
             cycles_of=UNITS_ALONE if self.cycles is None else self.cycles.name,
-            untimed=problem.untimed,
-            solution=joint.solve(problem, budgets, slack), gains=self.gains(problem, others),
+            untimed=problem.untimed, solution=solution, considered=considered,
+            considered_images=0 if judge is None else len(judge.labels),
+            gains=self.gains(problem, others),
             front=[] if points is None else self.front(problem, points, budgets))
+
+    def judge(self) -> Reference:
+        """Return the training images that a shortlist is run on, and the float network's answers.
+
+        Those of calibration are among them where the same seed chose these.
+        """
+        images = self.origin.images
+        ids = images.calibration(min(SHORTLIST_IMAGES, len(images.train)), self.origin.seed)
+        return Reference.of(self.origin.model, images.some(ids), images.labels[ids])
+
+    def considered(self, problem: Problem, count: int, candidates: Mapping[str, Mapping[str, str]],
+                   budgets: Mapping[str, int], judge: Reference) -> list[Considered]:
+        """Run the best choices by proxy, and further ones, on training images.
+
+        Parameters
+        ----------
+        problem : with the proxy's losses.
+        count : of choices by proxy.
+        candidates : further choices, by name; those that are not within the budgets are left out.
+        budgets : of resources and cycles.
+        judge : the images, and the float network's answers.
+        """
+        ranked = joint.shortlist(problem, count, budgets)
+        named = {f"rank {rank} by proxy": solution for rank, solution in enumerate(ranked, 1)}
+        for name, choice in candidates.items():
+            if problem.offers(choice):
+                solution = problem.of_choice(choice)
+                if solution.within(budgets):
+                    named[name] = solution
+        advance = self.progress("shortlist", len(named) * len(judge.labels))
+        found = []
+        for name, solution in named.items():
+            network = self.origin.network(solution.choice)
+            error = self.evaluations.of(network, judge, advance).logit_error
+            found.append(Considered(name=name, solution=solution, network_digest=network.digest,
+                                    logit_error=error))
+        return sorted(found, key=lambda one: (one.logit_error, one.solution.used[problem.area]))
 
     def trials(self, calibration: Reference, seed: int = 0) -> list[Trial]:
         """Run networks of random choices on calibration images."""
@@ -252,11 +329,12 @@ class JointSearch:
         return self.points(named, "networks of the front")
 
     def gains(self, problem: Problem, choices: Mapping[str, Mapping[str, str]]) -> list[Gain]:
-        """Return what joint choice gains over some choices, by name; those in float are left out.
+        """Return what joint choice gains over some choices, by name; others than of the problem's
+        candidates, such as those in float, are left out.
         """
         named = []
         for name, choice in choices.items():
-            if any(candidate(one).unit.name in SOFTWARE for one in choice.values()):
+            if not problem.offers(choice):
                 continue
             solution = problem.of_choice(choice)
             area = {problem.area: solution.used[problem.area]}

@@ -19,7 +19,7 @@ from vitrtl.sw.ptq.proxies import PROXIES
 from vitrtl.sw.ptq.search import RULES, Scored, choose
 
 __all__ = ["candidate_records", "draw_all", "evaluation_records", "gain_records",
-           "point_records", "write_all", "write_table"]
+           "point_records", "shortlist_records", "write_all", "write_table"]
 
 VERSION = 2
 
@@ -58,6 +58,9 @@ def write_all(folder: Path, head: Mapping[str, Any], *, scored: Sequence[Scored]
                                                                      found.trials)]
         paths += write_table(folder, "proxies", proxies, head)
         paths += write_table(folder, "trials", trials, head)
+        if found.considered:
+            paths += write_table(folder, "shortlist", shortlist_records(found), {
+                **head, "shortlist_images": found.considered_images})
         paths += write_table(folder, "gains", gain_records(found.gains), tested)
         if found.front:
             paths += write_table(folder, "front", point_records(found.front), tested)
@@ -158,6 +161,14 @@ def gain_records(gains: Sequence[Gain]) -> list[dict[str, Any]]:
             for gain in gains
             for name, point in (("itself", gain.other), ("same area", gain.same_area),
                                 ("no more of anything", gain.no_more))]
+
+
+def shortlist_records(found: Findings) -> list[dict[str, Any]]:
+    """Return what a joint choice was taken from as flat values; `choice` stays a table."""
+    return [{"name": one.name, "taken": one.solution == found.solution,
+             "logit_error": one.logit_error, **one.solution.used, "loss": one.solution.loss,
+             "network_digest": one.network_digest, "choice": one.solution.choice}
+            for one in found.considered]
 
 
 def _point(point: Point) -> dict[str, Any]:

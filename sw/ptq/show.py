@@ -8,7 +8,8 @@ from rich.table import Table
 from vitrtl.sw.candidate import Candidate, candidate, candidates_of
 from vitrtl.sw.catalog import OPERATORS
 from vitrtl.sw.ptq.comparison import Evaluation, Reference
-from vitrtl.sw.ptq.joint_search import JOINT, Gain, Point
+from vitrtl.sw.ptq.joint import Solution
+from vitrtl.sw.ptq.joint_search import JOINT, Considered, Gain, Point
 from vitrtl.sw.ptq.metrics import NORMALIZATIONS
 from vitrtl.sw.ptq.omega_study import Agreement
 from vitrtl.sw.ptq.proxies import PROXIES, Correlation
@@ -16,10 +17,13 @@ from vitrtl.sw.ptq.search import RULES, Scored, choose, counts, differing, layer
 from vitrtl.sw.ptq.unit_costs import Total
 
 __all__ = ["candidate_table", "choice_table", "comparison_text", "front_table", "gain_table",
-           "network_table", "omega_table", "proxy_table", "several_units_text"]
+           "network_table", "omega_table", "proxy_table", "several_units_text", "shortlist_table"]
 
 SHOWN = 3
 """Candidates of a layer that the terminal shows."""
+
+LISTED = 8
+"""Choices of a shortlist that the terminal shows."""
 
 
 def candidate_table(scored: Sequence[Scored], choice: Mapping[str, str],
@@ -134,6 +138,22 @@ def proxy_table(correlations: Mapping[str, Correlation], chosen: str) -> Table:
         table.add_row(name, PROXIES[name].doc, f"{c.spearman:.3f}",
                       f"{c.spearman_better_half:.3f}", f"{c.pearson:.3f}",
                       style="bold" if name == chosen else None)
+    return table
+
+
+def shortlist_table(considered: Sequence[Considered], taken: Solution, area: str) -> Table:
+    """Return the best of what a joint choice was taken from, and how each network does."""
+    table = Table("", area, "dsp", "bram", "proxy", "logit error", "methods",
+                  title=f"Best {LISTED} of {len(considered)} choices within the budgets, by the "
+                        "error of their logits on training images")
+    _numbers(table, 1, 6)
+    for one in considered:
+        if one in considered[:LISTED] or one.solution == taken:
+            used = one.solution.used
+            table.add_row(one.name, *(f"{used[name]:,}" for name in (area, "dsp", "bram")),
+                          f"{one.solution.loss:.3e}", f"{one.logit_error:.2%}",
+                          " ".join(_methods(one.solution.choice)),
+                          style="bold" if one.solution == taken else None)
     return table
 
 

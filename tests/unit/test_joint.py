@@ -18,6 +18,7 @@ from vitrtl.sw.ptq.joint import (
     layer_by_layer,
     pareto,
     parse_budgets,
+    shortlist,
     solve,
 )
 
@@ -168,6 +169,39 @@ def test_within_the_slack_the_least_area_is_taken(seed):
         near = [s for s in everything if s.loss <= least.loss * (1 + slack) * (1 + 1e-9)]
         assert found.loss <= least.loss * (1 + slack) * (1 + 1e-8)
         assert found.used["lut"] == min(s.used["lut"] for s in near)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_shortlist_is_the_best_of_each_set_of_units(seed):
+    problem = random_problem(seed)
+    everything = every_solution(problem)
+    budgets = {"lut": sorted(s.used["lut"] for s in everything)[len(everything) * 3 // 4]}
+    best = {}
+    for solution in everything:
+        if solution.within(budgets):
+            known = best.setdefault(solution.units, solution)
+            best[solution.units] = min(known, solution, key=lambda s: s.loss)
+    expected = sorted(s.loss for s in best.values())
+    found = shortlist(problem, 6, budgets)
+    assert [s.loss for s in found] == pytest.approx(expected[:6], rel=1e-8)
+    assert len({s.units for s in found}) == len(found)
+    assert all(s.within(budgets) for s in found)
+    assert len(shortlist(problem, len(best) + 5, budgets)) == len(best)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_shortlist_keeps_a_budget_of_cycles(seed):
+    problem = timed_problem(seed, 60)
+    cycles = sorted(problem.of_choice(s.choice).used[CYCLES] for s in every_solution(problem)
+                    if problem.of_choice(s.choice).used[CYCLES] is not None)
+    budgets = {CYCLES: cycles[len(cycles) // 2]}
+    found = shortlist(problem, 5, budgets)
+    assert found
+    assert found[0].loss == pytest.approx(solve(problem, budgets).loss, rel=1e-9)
+    assert len({s.units for s in found}) == len(found)
+    for solution in found:
+        assert solution == problem.of_choice(solution.choice)
+        assert solution.within(budgets)
 
 
 def test_a_unit_is_paid_once_however_many_layers_use_it():

@@ -688,6 +688,7 @@ def quick(tmp_path, monkeypatch, table, digits):
     monkeypatch.setattr(suite, "verilog_checksum", checksum)
     path, _ = table.save(tmp_path / "costs")
     monkeypatch.setattr(joint_search, "TRIAL_NETWORKS", TRIALS)
+    monkeypatch.setattr(joint_search, "SHORTLIST_IMAGES", 8)
     return ["search", "--costs", str(path), "--out", str(tmp_path / "out"), "--images", "4",
             "--ptq", "none"]
 
@@ -766,7 +767,16 @@ def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tm
     assert chosen.provenance["cycles_of"] == "accelerator 8 x 8"
     assert networks.load(out / "network").methods == chosen.layers
     tables = {name: json.loads((out / f"{name}.json").read_text())["records"]
-              for name in ("front", "gains", "proxies", "trials", "networks")}
+              for name in ("front", "gains", "proxies", "trials", "networks", "shortlist")}
+    # What is taken errs least on training images, of all that keeps the budgets.
+    taken = [one for one in tables["shortlist"] if one["taken"]]
+    assert taken[0]["choice"] == chosen.layers
+    assert taken[0]["logit_error"] == min(one["logit_error"] for one in tables["shortlist"])
+    assert all(one[name] <= budget for one in tables["shortlist"]
+               for name, budget in budgets.items())
+    considered = {one["name"] for one in tables["shortlist"]}
+    assert {"rank 1 by proxy", "rank 2 by proxy", "gelu ierf"} <= considered
+    assert considered.isdisjoint({"all float", "I-ViT"})
     # What the program says of the choice is what its network costs.
     assert tables["networks"][0]["name"] == "joint"
     assert tables["networks"][0]["nonlinear_area"] <= 1400
@@ -796,6 +806,25 @@ def test_joint_choice_keeps_its_budgets_and_is_no_worse_than_any_other(quick, tm
     (out / "networks.json").write_text("{}")
     assert main(["report", str(out), "--costs", quick[2]]) == 2
     assert "networks.json is not a vitrtl.networks file" in capsys.readouterr().err
+
+
+def test_slack_takes_less_area_for_some_error(quick, tmp_path):
+    assert main([*quick, "--joint", "--slack", "0.5", "--shortlist", "6"]) == 0
+    found = json.loads((tmp_path / "out" / "shortlist.json").read_text())
+    assert found["shortlist"] == 6 and found["shortlist_images"] == 8
+    least = min(one["logit_error"] for one in found["records"])
+    near = [one for one in found["records"] if one["logit_error"] <= 1.5 * least]
+    (taken,) = {one["network_digest"]: one for one in found["records"] if one["taken"]}.values()
+    assert taken in near and taken["lut4eq"] == min(one["lut4eq"] for one in near)
+
+
+def test_without_a_shortlist_the_proxy_decides(quick, tmp_path):
+    assert main([*quick, "--joint", "--shortlist", "0"]) == 0
+    out = tmp_path / "out"
+    chosen = assignment.load(out / "assignment.json")
+    gains = json.loads((out / "gains.json").read_text())["records"]
+    assert chosen.provenance["shortlist"] == 0 and not (out / "shortlist.json").exists()
+    assert gains
 
 
 def test_cycles_of_a_network_without_an_accelerator_are_those_of_its_units(quick, tmp_path, capsys,
@@ -835,6 +864,8 @@ def test_chosen_network_can_be_searched_in_its_turn(quick, tmp_path):
     (["--joint", "--budget", "dsp=1"], "budget of dsp must be at least 13, not 1"),
     (["--joint", "--budget", "cycles=1000"],
      r"budget of cycles must be at least 2\d\d,\d{3}, not 1,000"),
+    (["--shortlist", "4"], "--shortlist is for --joint"),
+    (["--joint", "--shortlist", "-1"], "--shortlist must be from 0 on, not -1"),
     (["--joint", "--slack", "-0.1"], "--slack must be a share from 0 on, not -0.1"),
     (["--joint", "--lanes", "1,3"], "--lanes must be a list of 1, 2, 4 and 8, not '1,3'"),
     (["--lanes", "4"], "--slack and --lanes are for --joint and --pareto"),
