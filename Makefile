@@ -75,9 +75,9 @@ search: $(NETWORK)
 	@$(VITRTL) search --network $(dir $(NETWORK)) --pareto 10 --out $(BUILD)/search
 
 study: $(READY)
-	@$(VITRTL) search shapes_vit_hard --joint --budget lut4eq=1000 --pareto 8 --qat I-ViT --test 1000 --out $(BUILD)/search-hard
-	@$(VITRTL) search shapes_vit_hard --precision w4a8 --joint --budget lut4eq=1000 --pareto 4 --test 1000 --out $(BUILD)/search-hard-w4a8
-	@$(VITRTL) ablate shapes_vit_hard --precision w6a6 --variants default --test 1000 --out $(BUILD)/ablation-w6a6
+	@$(VITRTL) search shapes_vit_hard --joint --budget lut4eq=1000 --pareto 8 --qat I-ViT --out $(BUILD)/search-hard
+	@$(VITRTL) search shapes_vit_hard --precision w4a8 --joint --budget lut4eq=1000 --pareto 4 --out $(BUILD)/search-hard-w4a8
+	@$(VITRTL) ablate shapes_vit_hard --precision w6a6 --variants default --out $(BUILD)/ablation-w6a6
 	@$(VITRTL) ablate digits_vit_hard --out $(BUILD)/ablation
 
 test: $(READY)

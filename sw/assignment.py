@@ -9,7 +9,7 @@ from vitrtl.sw.candidate import LANES, candidate, candidates_of
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.files import json_text, read_json, write_if_changed
 
-__all__ = ["FORMAT", "VERSION", "Assignment", "candidate_name", "load", "save"]
+__all__ = ["FORMAT", "VERSION", "Assignment", "candidate_name", "load", "methods_with", "save"]
 
 FORMAT = "vitrtl.assignment"
 VERSION = 1
@@ -76,6 +76,28 @@ def load(path: Path) -> Assignment:
         except UserError as error:
             raise UserError(f"unit of {layer} in {path}: {error}") from None
     return Assignment(network=network, layers=layers, provenance=provenance)
+
+
+def methods_with(path: Path, network: str, methods: Mapping[str, str]) -> dict[str, str]:
+    """Return the methods of a network with those of an assignment file in their place.
+
+    Parameters
+    ----------
+    path : of the file.
+    network : name of the network.
+    methods : that it has, by layer.
+
+    Raises
+    ------
+    UserError
+        If the file is none, is of another network, or names a layer that the network has not.
+    """
+    chosen = load(path)
+    if chosen.network != network:
+        raise UserError(f"{path} is for {chosen.network}, not for {network}")
+    if unknown := sorted(set(chosen.layers) - set(methods)):
+        raise UserError(f"{path}: {network} has no layer {unknown[0]!r} with a choice")
+    return {**methods, **chosen.layers}
 
 
 def save(assignment: Assignment, path: Path) -> bool:

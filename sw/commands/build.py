@@ -7,13 +7,15 @@ from pathlib import Path
 HELP = ("Build a bitstream of a unit or a network's accelerator behind a serial port, or a project "
         "for the user's Vivado.")
 EPILOG = """The unit gets its beats as bytes over the board's serial port and answers the same way;
-`vitrtl exercise` is the host's end. With --network it is the accelerator of a whole network,
-with the compiled program, weights included, in the memory of the device: images in, classes out;
-`vitrtl demo` is the host's end. A board with ECP5 or iCE40 gets a bitstream from the open
-tools; one with an AMD device gets a folder that `vivado -mode batch -source build.tcl` builds.
-The same versions and seed give the same bytes; what has not changed is not built again. Exit
-status 1 if the design does not reach the board's clock."""
+`vitrtl exercise` is the host's end. With --network it is the accelerator of a whole network, with
+the compiled program, weights included, in the memory of the device: images in, classes out; `vitrtl
+demo` is the host's end. With --assignment the network is first made anew with the methods of a
+search, and written to the folder `network` beside the bitstream. A board with ECP5 or iCE40 gets a
+bitstream from the open tools; one with an AMD device gets a folder that `vivado -mode batch -source
+build.tcl` builds. The same versions and seed give the same bytes; what has not changed is not built
+again. Exit status 1 if the design does not reach the board's clock."""
 
+DEFAULT_NETWORK = Path("build/network")
 FILE_WIDTH = 100
 """Columns of the table where it does not go to a terminal."""
 
@@ -21,10 +23,14 @@ FILE_WIDTH = 100
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--board", required=True, metavar="BOARD", help="see `vitrtl boards`")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--unit", metavar="UNIT", help="see `vitrtl list`")
-    what.add_argument("--network", type=Path, metavar="FOLDER",
-                      help="what `vitrtl quantize` wrote, such as build/network")
+    parser.add_argument("--unit", metavar="UNIT", help="see `vitrtl list`")
+    parser.add_argument("--network", type=Path, metavar="FOLDER",
+                        help="what `vitrtl quantize` wrote, such as build/network; with "
+                             "--assignment, the network that it is for (then build/network by "
+                             "default)")
+    parser.add_argument("--assignment", type=Path, metavar="FILE",
+                        help="choice of methods that `vitrtl search` wrote, such as "
+                             "build/search/assignment.json")
     parser.add_argument("--spec", nargs="+", metavar="FIELD=VALUE", default=[],
                         help="changes to the unit's default spec")
     parser.add_argument("--seed", type=int, default=1, metavar="N",
@@ -39,12 +45,16 @@ def run(args: argparse.Namespace) -> int:
 
     from vitrtl.sw.boards.board import load_board
     from vitrtl.sw.boards.vivado import BUILD_COMMAND, vivado_project
+    from vitrtl.sw.errors import UserError
     from vitrtl.sw.files import write_if_changed
 
+    if bool(args.unit) == bool(args.network or args.assignment):
+        raise UserError("what to build must be one of --unit, --network and --assignment")
     board = load_board(args.board)
-    name, verilog = unit_design(board, args) if args.unit else network_on_board(board, args)
-    folder = args.out / board.name / name
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    name, verilog = (unit_design(board, args) if args.unit
+                     else network_on_board(board, args, console))
+    folder = args.out / board.name / name
 
     if board.flow.name == "vivado":
         for file, text in vivado_project(board, verilog).items():
@@ -71,16 +81,40 @@ def unit_design(board, args: argparse.Namespace) -> tuple[str, str]:
     return module_name(name, spec), board_verilog(board, shell)
 
 
-def network_on_board(board, args: argparse.Namespace) -> tuple[str, str]:
+def network_on_board(board, args: argparse.Namespace, console) -> tuple[str, str]:
     """Return name and Verilog of a network's accelerator on a board."""
     from vitrtl.sw.boards.network_design import network_design
     from vitrtl.sw.errors import UserError
-    from vitrtl.sw.network import load
+    from vitrtl.sw.network import load, save
 
     if args.spec:
         raise UserError("--spec is of a unit; the sizes of an accelerator follow from its network")
-    network = load(args.network)
-    return network.name, network_design(board, network)[1]
+    network = load(args.network or DEFAULT_NETWORK)
+    if args.assignment is None:
+        return network.name, network_design(board, network)[1]
+    network = reassigned(network, args.assignment, console)
+    verilog = network_design(board, network)[1]
+    kept = args.out / board.name / network.name / "network"
+    save(network, kept)
+    console.print(f"wrote {kept}, for `vitrtl demo --network`", soft_wrap=True, highlight=False)
+    return network.name, verilog
+
+
+def reassigned(network, path: Path, console):
+    """Return a network with the methods of an assignment file, calibrated as it was itself."""
+    from vitrtl.sw.assignment import methods_with
+    from vitrtl.sw.errors import UserError
+    from vitrtl.sw.ptq.origin import origin_of
+
+    methods = methods_with(path, network.name, network.methods)
+    if methods == network.methods:
+        return network
+    try:
+        with console.status("calibration"):
+            return origin_of(network).network(methods)
+    except UserError as error:
+        raise UserError(f"{error}; `vitrtl quantize {network.name} --assignment {path}` with the "
+                        "options that it was made with writes a network for --network") from None
 
 
 def _build_bitstream(board, verilog, folder, seed, console) -> int:

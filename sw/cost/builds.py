@@ -7,7 +7,6 @@ from pathlib import Path
 from vitrtl.sw import assignment
 from vitrtl.sw.candidate import candidate, candidate_of, candidates_of
 from vitrtl.sw.catalog import OPERATORS, UNITS, unit
-from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.unit import Spec, VectorSpec
 from vitrtl.sw.network import IntegerNetwork
 
@@ -81,12 +80,8 @@ def assignment_builds(path: Path, network: IntegerNetwork) -> list[Build]:
     UserError
         If the assignment is of another network, or names a layer that the network has not.
     """
-    chosen = assignment.load(path)
-    if chosen.network != network.name:
-        raise UserError(f"{path} is for {chosen.network}, not for {network.name}")
-    if unknown := sorted(set(chosen.layers) - set(network.methods)):
-        raise UserError(f"{path}: {network.name} has no layer {unknown[0]!r} with a choice")
-    return _with_choices(network, set({**network.methods, **chosen.layers}.values()))
+    methods = assignment.methods_with(path, network.name, network.methods)
+    return _with_choices(network, set(methods.values()))
 
 
 def spec_with(name: str, changes: Mapping[str, str]) -> Spec:

@@ -9,6 +9,8 @@ training images, and among them are the answers that it is to be compared with.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from vitrtl.sw.ptq import joint
 from vitrtl.sw.ptq.accelerator_cycles import AcceleratorCycles
 from vitrtl.sw.ptq.comparison import Accuracy, Reference
@@ -31,8 +33,8 @@ TRIAL_NETWORKS = 32
 TRIAL_IMAGES = 64
 """Calibration images that they are run on."""
 
-SHORTLIST_IMAGES = 256
-"""Training images that they are run on."""
+SHORTLIST_IMAGES = 512
+"""Training images that a shortlist is run on."""
 
 Progress = Callable[[str, int], Callable[[int], None]]
 """`progress(what, total)` gives a function that is called with how many more are done."""
@@ -227,10 +229,12 @@ class JointSearch:
     def judge(self) -> Reference:
         """Return the training images that a shortlist is run on, and the float network's answers.
 
-        Those of calibration are among them where the same seed chose these.
+        Not those of calibration, as long as there are others: rounding and the proxy suit these.
         """
         images = self.origin.images
-        ids = images.calibration(min(SHORTLIST_IMAGES, len(images.train)), self.origin.seed)
+        mixed = np.random.RandomState(self.origin.seed).permutation(images.train)
+        others = mixed[~np.isin(mixed, self.origin.ids)]
+        ids = np.sort((others if len(others) else mixed)[:SHORTLIST_IMAGES])
         return Reference.of(self.origin.model, images.some(ids), images.labels[ids])
 
     def considered(self, problem: Problem, count: int, candidates: Mapping[str, Mapping[str, str]],

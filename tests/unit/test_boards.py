@@ -7,6 +7,8 @@ import pytest
 from vitrtl.hw.board_top import board_pll, board_verilog
 from vitrtl.hw.stream_shell import StreamShell
 from vitrtl.hw.uart import baud_divisor
+from vitrtl.sw import assignment
+from vitrtl.sw import network as networks
 from vitrtl.sw.boards.board import PORTS, board_names, load_board, parse_board
 from vitrtl.sw.boards.fit import fits
 from vitrtl.sw.boards.pin_file import pin_file
@@ -128,6 +130,28 @@ def test_build_writes_a_project_and_leaves_equal_files(tmp_path, capsys):
     assert (tmp_path / "zcu104" / "gelu_lut" / "build.tcl").is_file()
 
 
+def test_build_makes_the_network_of_an_assignment(network, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("vitrtl.sw.boards.network_design.network_design",
+                        lambda board, chosen: (None, f"// {chosen.digest} on {board.name}\n"))
+    layer = next(name for name, method in network.methods.items() if method.startswith("gelu"))
+    chosen = tmp_path / "assignment.json"
+    assignment.save(assignment.Assignment(network.name, {layer: "gelu_poly4"}), chosen)
+    networks.save(network, tmp_path / "network")
+    arguments = ["build", "--board", "zcu104", "--network", str(tmp_path / "network"),
+                 "--assignment", str(chosen), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    folder = tmp_path / "out" / "zcu104" / network.name
+    made = networks.load(folder / "network")
+    assert made.methods == {**network.methods, layer: "gelu_poly4"}
+    assert (folder / "top.v").read_text() == f"// {made.digest} on zcu104\n"
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("unchanged") == 3
+
+    assignment.save(assignment.Assignment("another_vit", {layer: "gelu_poly4"}), chosen)
+    assert main(arguments) == 2
+    assert f"is for another_vit, not for {network.name}" in capsys.readouterr().err
+
+
 def test_boards_are_listed_and_one_is_shown(capsys):
     assert main(["boards"]) == 0
     said = capsys.readouterr().out
@@ -140,6 +164,10 @@ def test_boards_are_listed_and_one_is_shown(capsys):
     (["boards", "de10"], ("board must be one of arty_a7, icebreaker, orangecrab, ulx3s, zcu104, "
      "not 'de10'")),
     (["build", "--board", "ulx3s", "--unit", "relu"], "unit must be one of "),
+    (["build", "--board", "ulx3s"], "what to build must be one of --unit, --network and "),
+    (["build", "--board", "ulx3s", "--unit", "gelu_lut", "--assignment", "a.json"],
+     "what to build must be one of --unit, --network and --assignment"),
+    (["build", "--board", "ulx3s", "--assignment", "a.json"], "there is no file build/network"),
     (["build", "--board", "ulx3s", "--unit", "gelu_lut", "--spec", "lanes=3"],
      "lanes must be 1, 2, 4 or 8, not 3"),
     (["exercise", "--board", "ulx3s", "--unit", "gelu_lut", "--port", "/nowhere/tty"],
