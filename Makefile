@@ -14,11 +14,11 @@ help:
 	@echo "make accel-study  DeiT-Tiny on a 16 x 16 array, the digits with s4 weights, and behind slow memories, for docs/accelerator.md"
 	@echo "make gatesim  simulate the netlists after synthesis on the same vectors"
 	@echo "make search   choose a method per layer from accuracy and measured cost"
-	@echo "make study    search and ablate the hard networks, whose tables are in docs/quantization.md"
+	@echo "make study    search and ablate the hard networks, whose tables are in docs/quantization.md and docs/test-bed.md"
 	@echo "make verilog  one self-contained Verilog file a unit, in build/verilog"
 	@echo "              ASSIGNMENT=build/search/assignment.json  exactly the chosen units, in build/verilog-chosen;  DEVICE=ecp5"
 	@echo "make board    BOARD=ulx3s: the digits ViT's accelerator on a board, as a bitstream or a project for Vivado"
-	@echo "              UNIT=softmax_exp2  one unit in its place"
+	@echo "              UNIT=softmax_exp2  one unit in its place;  ASSIGNMENT=build/search/assignment.json  with the chosen methods"
 	@echo "make boards   the bitstreams whose clocks and sizes are in docs/boards.md"
 	@echo "make demo-sim the board with the digits ViT, simulated by its pins: images in, classes out, over the serial line"
 	@echo "make ip       every unit as an IP core with AXI ports, in build/ip, each simulated"
@@ -51,7 +51,7 @@ verilog: $(READY)
 	@$(VITRTL) verilog --out $(BUILD)/verilog$(if $(ASSIGNMENT),-chosen) --device $(DEVICE) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT)) $(UNIT)
 
 board: $(if $(UNIT),$(READY),$(NETWORK))
-	@$(VITRTL) build --board $(BOARD) $(if $(UNIT),--unit $(UNIT),--network $(dir $(NETWORK))) --out $(BUILD)/boards
+	@$(VITRTL) build --board $(BOARD) $(if $(UNIT),--unit $(UNIT),--network $(dir $(NETWORK)) $(if $(ASSIGNMENT),--assignment $(ASSIGNMENT))) --out $(BUILD)/boards
 
 boards: $(NETWORK)
 	@$(VITRTL) build --board ulx3s --network $(dir $(NETWORK)) --out $(BUILD)/boards
@@ -79,6 +79,7 @@ study: $(READY)
 	@$(VITRTL) search shapes_vit_hard --precision w4a8 --joint --budget lut4eq=1000 --pareto 4 --out $(BUILD)/search-hard-w4a8
 	@$(VITRTL) ablate shapes_vit_hard --precision w6a6 --variants default --out $(BUILD)/ablation-w6a6
 	@$(VITRTL) ablate digits_vit_hard --out $(BUILD)/ablation
+	@$(VENV)/bin/python benchmarks/hard_networks.py shapes_vit_hard --out $(BUILD)/hard-networks
 
 test: $(READY)
 	@$(VENV)/bin/python -m pytest --numprocesses $(JOBS)

@@ -5,16 +5,20 @@ The hard networks compute what the easy ones do, with outliers and long tails in
 reconstructed, as a published operator meets a network that it was not trained with. Whole: every
 technique of `vitrtl quantize`.
 
-Run: python benchmarks/hard_networks.py [--images N] [MODEL ...]
+Run: python benchmarks/hard_networks.py [--images N] [--out FOLDER] [MODEL ...]
 """
 
 import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from vitrtl.sw.data import load
+from vitrtl.sw.files import json_text, write_if_changed
 from vitrtl.sw.ptq.comparison import FAMILIES, Reference
 from vitrtl.sw.ptq.models import build
 from vitrtl.sw.ptq.origin import Origin
@@ -36,14 +40,21 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(SHIPPED), metavar="MODEL",
                         help=f"of {', '.join(SHIPPED)} (default: all)")
     parser.add_argument("--images", type=int, metavar="N", help="test images (default: all)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER",
+                        help="write MODEL.json there, for the documents")
     args = parser.parse_args()
     console = Console()
     for name in args.models:
-        console.print(table_of(name, args.images, console))
+        found = measure(name, args.images, console)
+        console.print(table_of(found))
+        if args.out is not None:
+            path = args.out / f"{name}.json"
+            write_if_changed(path, json_text(found))
+            console.print(f"wrote {path}", highlight=False)
 
 
-def table_of(name: str, count: int | None, console: Console) -> Table:
-    """Return the table of one network.
+def measure(name: str, count: int | None, console: Console) -> dict[str, Any]:
+    """Return what each family gets right on one network, by scheme.
 
     Parameters
     ----------
@@ -54,16 +65,10 @@ def table_of(name: str, count: int | None, console: Console) -> Table:
     model, images = build(name), load(SHIPPED[name].images)
     test = images.test[:count]
     reference = Reference.of(model, images.pixels[test], images.labels[test])
-    table = Table("methods", *(f"{scheme} {what}" for scheme in SCHEMES
-                               for what in ("accuracy", "logit error")),
-                  title=f"{name}, W8A8, {len(test)} test images, float accuracy "
-                        f"{reference.accuracy:.2%}")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    cells: dict[str, list[str]] = {label: [] for label in FAMILIES}
+    records = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(name, total=len(SCHEMES) * len(FAMILIES) * len(test))
-        for scheme in SCHEMES.values():
+        for scheme_name, scheme in SCHEMES.items():
             origin = Origin.calibrated(model, images, images.calibration(CALIBRATION_IMAGES, SEED),
                                        SEED, scheme)
             for label, methods in FAMILIES.items():
@@ -72,9 +77,23 @@ def table_of(name: str, count: int | None, console: Console) -> Table:
                                    for operator, method in methods.items()}, {}))
                 found = reference.accuracy_of(
                     network, lambda done: progress.advance(task, done))
-                cells[label] += [f"{found.accuracy:.2%}", f"{found.logit_error:.1%}"]
-    for label, row in cells.items():
-        table.add_row(label, *row)
+                records.append({"methods": label, "scheme": scheme_name,
+                                **dataclasses.asdict(found)})
+    return {"model": name, "test_images": len(test), "float_accuracy": reference.accuracy,
+            "records": records}
+
+
+def table_of(found: dict[str, Any]) -> Table:
+    """Return what `measure` found as a table: a row for each family."""
+    table = Table("methods", *(f"{scheme} {what}" for scheme in SCHEMES
+                               for what in ("accuracy", "logit error")),
+                  title=f"{found['model']}, W8A8, {found['test_images']} test images, float "
+                        f"accuracy {found['float_accuracy']:.2%}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label in FAMILIES:
+        table.add_row(label, *(text for r in found["records"] if r["methods"] == label
+                               for text in (f"{r['accuracy']:.2%}", f"{r['logit_error']:.1%}")))
     return table
 
 

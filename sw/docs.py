@@ -31,6 +31,7 @@ from vitrtl.sw.study_tables import (
     family_table,
     front_table,
     gain_table,
+    hard_table,
     network_table,
     normalization_table,
     precision_table,
@@ -184,6 +185,11 @@ def precisions(sources: Sources, *folders: str) -> str | None:
     return precision_table(sources.read, folders)
 
 
+def hard(sources: Sources, path: str) -> str | None:
+    """Families of methods on a hard network."""
+    return hard_table(sources.read, path)
+
+
 def errors(sources: Sources, name: str) -> str:
     """Error of one unit against float64, from the shipped error table."""
     return error_table(name)
@@ -289,7 +295,7 @@ BOARD_RESOURCES = {
 TABLES: dict[str, Callable[..., str | None]] = {
     "numbers": numbers, "ports": ports, "timing": timing, "resources": resources, "costs": costs,
     "simulation": simulation, "coverage": coverage, "proof": proof, "search": search,
-    "ablation": ablation, "precisions": precisions,
+    "ablation": ablation, "precisions": precisions, "hard": hard,
     "errors": errors, "methods": methods, "units": units, "comparison": comparison,
     "published": published, "conclusion": conclusion,
     "accelerator": accelerator, "accelerator_layers": accelerator_layers,

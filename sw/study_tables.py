@@ -11,7 +11,7 @@ from vitrtl.sw.ptq.search import RULES
 from vitrtl.sw.ptq.unit_costs import UNITS_ALONE
 
 __all__ = ["ablation_table", "choice_table", "family_table", "front_table", "gain_table",
-           "network_table", "normalization_table", "precision_table", "proxy_table",
+           "hard_table", "network_table", "normalization_table", "precision_table", "proxy_table",
            "shortlist_table"]
 
 Read = Callable[[str], Any]
@@ -154,6 +154,29 @@ def ablation_table(read: Read, folder: str) -> str | None:
     return table([f"`{found['model']}`, float {found['float_accuracy']:.2%}",
                   *(f"{precision.upper()} {what}" for precision in precisions
                     for what in ("logit error", "accuracy"))], rows)
+
+
+def hard_table(read: Read, path: str) -> str | None:
+    """Return what families of methods get right on a hard network, plain and whole.
+
+    Parameters
+    ----------
+    path : of what `benchmarks/hard_networks.py` found, without its ending.
+    """
+    found = read(f"{path}.json")
+    if found is None:
+        return None
+    by_methods: dict[str, list[Mapping[str, Any]]] = {}
+    for record in found["records"]:
+        by_methods.setdefault(record["methods"], []).append(record)
+    schemes = [r["scheme"] for r in next(iter(by_methods.values()))]
+    tested = (f"`{found['model']}`, {found['test_images']:,} test images, "
+              f"float {found['float_accuracy']:.2%}")
+    return table([tested, *(f"{scheme}: {what}" for scheme in schemes
+                            for what in ("accuracy", "logit error"))],
+                 [[label, *(text for r in records
+                            for text in (f"{r['accuracy']:.2%}", f"{r['logit_error']:.1%}"))]
+                  for label, records in by_methods.items()])
 
 
 def precision_table(read: Read, folders: Sequence[str]) -> str | None:
