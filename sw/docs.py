@@ -185,9 +185,9 @@ def precisions(sources: Sources, *folders: str) -> str | None:
     return precision_table(sources.read, folders)
 
 
-def hard(sources: Sources, path: str) -> str | None:
+def hard(sources: Sources, folder: str, model: str) -> str | None:
     """Families of methods on a hard network."""
-    return hard_table(sources.read, path)
+    return hard_table(sources.read, folder, model)
 
 
 def errors(sources: Sources, name: str) -> str:

@@ -156,14 +156,14 @@ def ablation_table(read: Read, folder: str) -> str | None:
                     for what in ("logit error", "accuracy"))], rows)
 
 
-def hard_table(read: Read, path: str) -> str | None:
+def hard_table(read: Read, folder: str, model: str) -> str | None:
     """Return what families of methods get right on a hard network, plain and whole.
 
     Parameters
     ----------
-    path : of what `benchmarks/hard_networks.py` found, without its ending.
+    folder, model : where `benchmarks/hard_networks.py` wrote what it found, and of which network.
     """
-    found = read(f"{path}.json")
+    found = read(f"{folder}/{model}.json")
     if found is None:
         return None
     by_methods: dict[str, list[Mapping[str, Any]]] = {}

@@ -178,3 +178,37 @@ def test_precisions_are_beside_each_other_once_all_were_run(tmp_path):
                                                 .replace("200", "201"))
     with pytest.raises(UserError, match="^hard, few must be of one network on the same test"):
         refresh(marker.format("old\n"), Sources(tmp_path))
+
+
+def test_a_shortlist_shows_its_best_and_what_was_taken(tmp_path):
+    marker = "<!-- BEGIN search shortlist hard: x -->\n{}<!-- END -->\n"
+    assert refresh(marker.format("old\n"), Sources(tmp_path)) == marker.format("old\n")
+    records = [{"name": f"rank {i} by proxy", "taken": i == 10, "lut4eq": 1000 - i, "dsp": 3,
+                "bram": 4, "loss": 0.01 * i, "logit_error": 0.02 + 0.001 * i} for i in range(1, 12)]
+    (tmp_path / "hard").mkdir()
+    (tmp_path / "hard/shortlist.json").write_text(json.dumps(
+        {"version": 2, "area_unit": "lut4eq", "shortlist_images": 512, "records": records}))
+    rows = refresh(marker.format("old\n"), Sources(tmp_path)).splitlines()[1:-1]
+    assert rows[0] == ("| choice within the budgets | lut4eq | DSP | BRAM | loss proxy "
+                       "| logit error, 512 training images |")
+    assert rows[2] == "| rank 1 by proxy | 999 | 3 | 4 | 0.01 | 2.10% |"
+    assert rows[-1] == "| rank 10 by proxy (taken) | 990 | 3 | 4 | 0.1 | 3.00% |"
+    assert len(rows) == 2 + 8 + 1
+
+
+def test_a_hard_network_has_a_row_for_each_family(tmp_path):
+    marker = "<!-- BEGIN hard hard-networks net: x -->\n{}<!-- END -->\n"
+    assert refresh(marker.format("old\n"), Sources(tmp_path)) == marker.format("old\n")
+    (tmp_path / "hard-networks").mkdir()
+    (tmp_path / "hard-networks/net.json").write_text(json.dumps(
+        {"model": "net", "test_images": 5000, "float_accuracy": 0.9, "records": [
+            {"methods": methods, "scheme": scheme, "accuracy": accuracy, "agreement": 1.0,
+             "logit_error": 0.5} for scheme, accuracy in (("plain", 0.1), ("whole", 0.8))
+            for methods in ("I-ViT", "vitrtl")]}))
+    assert refresh(marker.format("old\n"), Sources(tmp_path)).splitlines()[1:-1] == [
+        ("| `net`, 5,000 test images, float 90.00% | plain: accuracy | plain: logit error "
+         "| whole: accuracy | whole: logit error |"),
+        "|---|---|---|---|---|",
+        "| I-ViT | 10.00% | 50.0% | 80.00% | 50.0% |",
+        "| vitrtl | 10.00% | 50.0% | 80.00% | 50.0% |",
+    ]
