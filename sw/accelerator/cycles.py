@@ -48,11 +48,7 @@ def _layer_cycles(network: IntegerNetwork) -> dict[str, int] | None:
         steps, prediction = predict_network(network, size_accelerator(network))
     except UserError:
         return None
-    found: dict[str, int] = {}
-    ends = prediction.spans[ARRAY][:, 1]
-    for step, cycles in zip(steps[ARRAY], np.diff(ends, prepend=0).tolist(), strict=True):
-        found[_layer(step)] = found.get(_layer(step), 0) + cycles
-    return found | {END: prediction.cycles - int(ends[-1])}
+    return _by_layer(steps[ARRAY], prediction.spans[ARRAY], prediction.cycles)
 
 
 def summary(program: Program, bus: Bus | None = None) -> dict[str, Any]:
@@ -88,17 +84,12 @@ def summarize(program: Program, cycles: int, spans: Sequence[np.ndarray]) -> dic
     cycles in which the array takes activations, `macs` and `utilization`.
     """
     size = program.spec.size
-    layers: dict[str, dict[str, Any]] = {}
-    before = 0
-    for step, (fields, _), end in zip(program.steps[ARRAY], program.instructions[ARRAY],
-                                      spans[ARRAY][:, 1].tolist(), strict=True):
-        name = _layer(step)
-        layer = layers.setdefault(name, {"name": name, "cycles": 0, "busy": 0, "macs": 0})
-        layer["cycles"] += end - before
+    layers = {name: {"name": name, "cycles": of_layer, "busy": 0, "macs": 0} for name, of_layer
+              in _by_layer(program.steps[ARRAY], spans[ARRAY], cycles).items()}
+    for step, (fields, _) in zip(program.steps[ARRAY], program.instructions[ARRAY], strict=True):
+        layer = layers[_layer(step)]
         layer["busy"] += fields["rows"] * fields["k_tiles"] * fields["n_tiles"]
         layer["macs"] += step.macs
-        before = end
-    layers[END] = {"name": END, "cycles": cycles - before, "busy": 0, "macs": 0}
     for layer in layers.values():
         layer["utilization"] = layer["macs"] / max(1, layer["cycles"]) / size**2
     macs = sum(layer["macs"] for layer in layers.values())
@@ -106,6 +97,16 @@ def summarize(program: Program, cycles: int, spans: Sequence[np.ndarray]) -> dic
             "engines": {f"{i} {program.spec.engine_name(i)}": _busy(one)
                         for i, one in enumerate(spans)},
             "layers": list(layers.values())}
+
+
+def _by_layer(steps: Sequence[Step], spans: np.ndarray, cycles: int) -> dict[str, int]:
+    """Return the cycles between the ends of the array's instructions by layer, and those after."""
+    found: dict[str, int] = {}
+    before = 0
+    for step, end in zip(steps, spans[:, 1].tolist(), strict=True):
+        found[_layer(step)] = found.get(_layer(step), 0) + end - before
+        before = end
+    return found | {END: cycles - before}
 
 
 def _layer(step: Step) -> str:
