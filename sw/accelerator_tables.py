@@ -11,8 +11,8 @@ from vitrtl.sw.cost.table import load_table
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.markdown import table
 
-__all__ = ["code_table", "cost_table", "instruction_table", "layer_table", "run_table",
-           "sweep_table"]
+__all__ = ["code_table", "cost_table", "instruction_table", "layer_table", "rate_table",
+           "run_table", "sweep_table"]
 
 Read = Callable[[str], Any]
 """`read(path)` gives the JSON at a path below the build folder, None if there is none."""
@@ -112,8 +112,34 @@ def cost_table() -> str | None:
     return table(["target", "array", "LUT4eq", "FF", "DSP", "BRAM", "MHz", "cycles for an image"],
                  [[row.target, f"{row.spec['size']} x {row.spec['size']}", f"{row.area:,}",
                    f"{row.resources['ff']:,}", str(row.resources["dsp"]),
-                   str(row.resources["bram"]), f"{row.clock_mhz:.1f}", row.cycles]
+                   str(row.resources["bram"]), f"{row.clock_mhz:.1f}", f"{int(row.cycles):,}"]
                   for row in rows])
+
+
+def rate_table(read: Read, folder: str, board: str) -> str | None:
+    """Return how many images a second a network on a board takes, and how busy its array is.
+
+    Parameters
+    ----------
+    folder : of a run of the network, which counts its multiplications.
+    board : that it was built for.
+    """
+    run = _run(read, folder)
+    if run is None:
+        return None
+    name, size = run["network"]["name"], run["spec"]["size"]
+    built = read(f"boards/{board}/{name}/build.json")
+    rows = [row for row in load_table().rows if (row.unit, row.method) == (ACCELERATOR, name)]
+    if built is None or not rows:
+        return None
+    cycles, macs = int(rows[0].cycles), sum(layer["macs"] for layer in run["layers"])
+    return table(["network", "board", "cycles an image", "images/s at the board's clock",
+                  "at the clock that it reaches", "multiplications an image",
+                  f"multiplications a cycle, of the {size * size} at the array's peak"],
+                 [[f"`{name}`", f"`{board}`", f"{cycles:,}",
+                   f"{built['required_mhz'] * 1e6 / cycles:.0f}",
+                   f"{built['clock_mhz'] * 1e6 / cycles:.0f}", f"{macs:,}",
+                   f"{macs / cycles:.1f} ({macs / cycles / size**2:.1%})"]])
 
 
 def _run(read: Read, folder: str) -> dict[str, Any] | None:

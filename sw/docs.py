@@ -243,6 +243,11 @@ def accelerator_costs(sources: Sources) -> str | None:
     return accelerator_tables.cost_table()
 
 
+def board_rate(sources: Sources, folder: str, board: str) -> str | None:
+    """Images a second of a network on a board."""
+    return accelerator_tables.rate_table(sources.read, folder, board)
+
+
 def bitstreams(sources: Sources, *folders: str) -> str | None:
     """Designs on boards, `BOARD.DESIGN` each: how fast they are, and how full the device is."""
     records = {folder: sources.read(f"boards/{folder.replace('.', '/')}/build.json")
@@ -301,6 +306,7 @@ TABLES: dict[str, Callable[..., str | None]] = {
     "accelerator": accelerator, "accelerator_layers": accelerator_layers,
     "accelerator_sweep": accelerator_sweep, "accelerator_costs": accelerator_costs,
     "accelerator_registers": accelerator_registers, "bitstreams": bitstreams,
+    "board_rate": board_rate,
     "accelerator_instructions": accelerator_instructions, "accelerator_codes": accelerator_codes,
 }
 

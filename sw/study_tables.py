@@ -196,10 +196,11 @@ def precision_table(read: Read, folders: Sequence[str]) -> str | None:
     name, images, accuracy = parts[0].tested
     area = next((part.area for part in parts if part.area), "area")
     return table([f"`{name}`, {images:,} test images, float {accuracy:.2%}", "methods", "accuracy",
-                  "minus float, %p", "logit error", f"chosen units, {area}"],
+                  "minus float, %p", "same class as float", "logit error",
+                  f"chosen units, {area}"],
                  [[part.precision.upper(), label, f"{r['accuracy']:.2%}",
-                   f"{100 * (r['accuracy'] - accuracy):+.2f}", f"{r['logit_error']:.2%}",
-                   f"{r['nonlinear_area']:,}" if part.area else "-"]
+                   f"{100 * (r['accuracy'] - accuracy):+.2f}", f"{r['agreement']:.2%}",
+                   f"{r['logit_error']:.2%}", f"{r['nonlinear_area']:,}" if part.area else "-"]
                   for part in parts for label, r in part.records.items()])
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 HELP = ("Build a bitstream of a unit or a network's accelerator behind a serial port, or a project "
@@ -124,10 +125,14 @@ def _build_bitstream(board, verilog, folder, seed, console) -> int:
     from vitrtl.sw.boards.bitstream import build_bitstream
     from vitrtl.sw.cost.tools import Tools
 
-    tools = Tools()
+    tools, steps = Tools(), {}
     try:
         with console.status("") as status:
-            made = build_bitstream(board, verilog, folder, seed, tools, status.update)
+            def begin(step: str) -> None:
+                steps[step] = time.monotonic()
+                status.update(f"{step}, since {time.strftime('%H:%M')}")
+
+            made = build_bitstream(board, verilog, folder, seed, tools, begin)
     finally:
         tools.stop()
     table = Table("resource", "used", "of", "share")
@@ -139,5 +144,8 @@ def _build_bitstream(board, verilog, folder, seed, console) -> int:
                   f"board's {made.required_mhz:g} MHz", highlight=False)
     console.print(f"{'unchanged' if made.cached else 'wrote'} {made.path} "
                   f"({made.path.stat().st_size:,} bytes)", soft_wrap=True, highlight=False)
+    ends = [*steps.values(), time.monotonic()][1:]
+    for (step, begun), end in zip(steps.items(), ends, strict=True):
+        console.print(f"{step} took {end - begun:.0f} s", highlight=False)
     console.print(f"load it: {board.flow.program}", soft_wrap=True, highlight=False)
     return 0 if made.met else 1

@@ -159,20 +159,23 @@ def test_precisions_are_beside_each_other_once_all_were_run(tmp_path):
         "version": 2, "network": "net", "area_unit": "lut4eq", "target": "ecp5-85k",
         "made_from": {"precision": "w4a8"}, "records": [
             {"name": name, "accuracy": 0.8 if name == "I-ViT" else 0.895, "nonlinear_area": area,
+             "agreement": 0.97,
              "logit_error": 0.01 if name == "IPTQ-ViT" else 0.02} for name, area in names.items()]})
     assert refresh(marker.format("old\n"), Sources(tmp_path)) == marker.format("old\n")
     write("few/ablation.json", {"model": "net", "records": [
-        {"variant": "none", "precision": "w6a6", "accuracy": 0.5, "logit_error": 1.0},
-        {"variant": "default", "precision": "w6a6", "accuracy": 0.91, "logit_error": 0.1}]})
+        {"variant": "none", "precision": "w6a6", "accuracy": 0.5, "agreement": 0.5,
+         "logit_error": 1.0},
+        {"variant": "default", "precision": "w6a6", "accuracy": 0.91, "agreement": 0.95,
+         "logit_error": 0.1}]})
     assert refresh(marker.format("old\n"), Sources(tmp_path)).splitlines()[1:-1] == [
         ("| `net`, 200 test images, float 90.00% | methods | accuracy | minus float, %p "
-        "| logit error | chosen units, lut4eq on ecp5-85k |"),
-        "|---|---|---|---|---|---|",
-        "| W4A8 | joint | 89.50% | -0.50 | 2.00% | 900 |",
-        "| W4A8 | default | 89.50% | -0.50 | 2.00% | 1,100 |",
-        "| W4A8 | each layer by IPTQ-ViT's Omega | 89.50% | -0.50 | 2.00% | 1,500 |",
-        "| W4A8 | IPTQ-ViT, the best published family | 89.50% | -0.50 | 1.00% | 1,200 |",
-        "| W6A6 | default | 91.00% | +1.00 | 10.00% | - |",
+        "| same class as float | logit error | chosen units, lut4eq on ecp5-85k |"),
+        "|---|---|---|---|---|---|---|",
+        "| W4A8 | joint | 89.50% | -0.50 | 97.00% | 2.00% | 900 |",
+        "| W4A8 | default | 89.50% | -0.50 | 97.00% | 2.00% | 1,100 |",
+        "| W4A8 | each layer by IPTQ-ViT's Omega | 89.50% | -0.50 | 97.00% | 2.00% | 1,500 |",
+        "| W4A8 | IPTQ-ViT, the best published family | 89.50% | -0.50 | 97.00% | 1.00% | 1,200 |",
+        "| W6A6 | default | 91.00% | +1.00 | 95.00% | 10.00% | - |",
     ]
     (tmp_path / "few/ablation.json").write_text((tmp_path / "few/ablation.json").read_text()
                                                 .replace("200", "201"))
