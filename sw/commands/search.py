@@ -84,8 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", metavar="RESOURCE=N,...",
                         help="that the choice must keep, with --joint or --pareto")
     parser.add_argument("--slack", type=float, default=0.0, metavar="SHARE",
-                        help="with --joint: take the least area among choices whose error is at "
-                             "most this share above the least, such as 0.02 (default: 0)")
+                        help="with --joint: take the least area among choices whose error (with "
+                             "--shortlist 0, whose proxy) is at most this share above the least, "
+                             "such as 0.02 (default: 0)")
     parser.add_argument("--shortlist", type=int, metavar="N",
                         help="with --joint: choices, the best by proxy, that are run on training "
                              "images, where the least error decides; 0 takes the best by proxy "
@@ -205,8 +206,9 @@ def run(args: argparse.Namespace) -> int:
                                           resolve_methods(origin.model, {}, {}))
             found = JointSearch(
                 origin, records, costs, reference, evaluations, bar, lanes, cycles).find(
-                    calibration, {**mixes, **families}, budgets, args.pareto, args.proxy,
-                    args.slack, {**mixes, **singles}, shortlist if args.joint else 0)
+                    calibration, {**mixes, **families}, budgets, points=args.pareto,
+                    proxy=args.proxy, slack=args.slack,
+                    shortlist=shortlist if args.joint else 0, candidates={**mixes, **singles})
         if args.joint:
             ways = {"joint": found.solution.choice, **ways}
         way, name = ("joint", "joint") if args.joint else (args.metric, f"mix by {args.metric}")

@@ -181,10 +181,9 @@ class JointSearch:
         self.cycles = cycles
 
     def find(self, calibration: Reference, others: Mapping[str, Mapping[str, str]],
-             budgets: Mapping[str, int], points: int | None = None,
-             proxy: str | None = None, slack: float = 0.0,
-             candidates: Mapping[str, Mapping[str, str]] | None = None,
-             shortlist: int = 0) -> Findings:
+             budgets: Mapping[str, int], *, points: int | None = None, proxy: str | None = None,
+             slack: float = 0.0, shortlist: int = 0,
+             candidates: Mapping[str, Mapping[str, str]] | None = None) -> Findings:
         """Choose a proxy, solve, run what is best, and compare.
 
         Parameters
@@ -196,9 +195,9 @@ class JointSearch:
         proxy : what to minimise; None takes the one that foretells the error best.
         slack : by how much of itself the solution's loss may be above the least, for less area;
             with a shortlist, its error on the images.
-        candidates : further choices that may be taken, by name; with a shortlist.
         shortlist : choices by proxy that are run on training images, of which the best is taken;
             0 takes the optimum by proxy.
+        candidates : further choices that may be taken, by name; with a shortlist.
 
         Raises
         ------
@@ -245,7 +244,8 @@ class JointSearch:
         ----------
         problem : with the proxy's losses.
         count : of choices by proxy.
-        candidates : further choices, by name; those that are not within the budgets are left out.
+        candidates : further choices, by name; those that are not within the budgets, or known by
+            then, are left out.
         budgets : of resources and cycles.
         judge : the images, and the float network's answers.
         """
@@ -254,7 +254,7 @@ class JointSearch:
         for name, choice in candidates.items():
             if problem.offers(choice):
                 solution = problem.of_choice(choice)
-                if solution.within(budgets):
+                if solution.within(budgets) and solution not in named.values():
                     named[name] = solution
         advance = self.progress("shortlist", len(named) * len(judge.labels))
         found = []
