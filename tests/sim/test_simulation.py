@@ -166,7 +166,9 @@ def test_broken_gates_are_found(fault, vectors, build, tmp_path):
 
 def test_interrupted_simulation_resumes(vectors, simulate, build, tmp_path):
     folder = vectors("requantize", "softmax_iexp", "gelu_ierf")
-    program = "import sys; from vitrtl.sw.cli import main; sys.exit(main(sys.argv[1:]))"
+    # What a shell starts in the background inherits a SIGINT that is ignored, this test with it.
+    program = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+               "from vitrtl.sw.cli import main; sys.exit(main(sys.argv[1:]))")
     command = [sys.executable, "-c", program, "sim", "--vectors", str(folder), "--network",
                str(tmp_path), "--build", str(build), "--device", "generic", "--seed", "7",
                "--jobs", "1"]
