@@ -21,7 +21,7 @@ help:
 	@echo "              UNIT=softmax_exp2  one unit in its place;  ASSIGNMENT=build/search/assignment.json  with the chosen methods"
 	@echo "make boards   the bitstreams whose clocks and sizes are in docs/boards.md"
 	@echo "make demo-sim the board with the digits ViT, simulated by its pins: images in, classes out, over the serial line"
-	@echo "make ip       every unit as an IP core with AXI ports, in build/ip, each simulated"
+	@echo "make ip       every unit and the digits' accelerator as IP cores with AXI ports, in build/ip, each simulated"
 	@echo "make cost     synthesize, place and route every unit, write the cost table"
 	@echo "make errors   error of every method against float64, at every scale and row length, with plots"
 	@echo "make test     all tests, those in the simulator included"
@@ -62,8 +62,11 @@ boards: $(NETWORK)
 demo-sim: $(NETWORK)
 	@$(VITRTL) demo --simulate --board $(BOARD) --network $(dir $(NETWORK)) --images 4 --build $(BUILD)/sim
 
-ip: $(READY)
+ip: $(if $(UNIT),$(READY),$(NETWORK))
 	@$(VITRTL) package --out $(BUILD)/ip --simulate --build $(BUILD)/ip-sim $(UNIT)
+ifndef UNIT
+	@$(VITRTL) package --accelerator $(dir $(NETWORK)) --out $(BUILD)/ip --simulate --build $(BUILD)/ip-sim
+endif
 
 cost: $(READY)
 	@$(VITRTL) cost --jobs $(JOBS) $(UNIT)

@@ -6,7 +6,7 @@ from vitrtl.sim.build import build_model
 from vitrtl.sim.simulator import run_bench
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.files import json_text, write_if_changed
-from vitrtl.sw.packaging.core import IpCore
+from vitrtl.sw.packaging.core import UnitCore
 from vitrtl.sw.stimuli import synthetic_cases
 from vitrtl.sw.vectors import VectorSet, golden_digest, save
 
@@ -20,7 +20,7 @@ VALUES_OF_A_KIND = 400
 CASES_OF_A_KIND = 2
 
 
-def simulate_core(core: IpCore, build: Path, seed: int = 1) -> list[str]:
+def simulate_core(core: UnitCore, build: Path, seed: int = 1) -> list[str]:
     """Play cases on a core, with and without pauses; return what failed, one line each.
 
     Parameters
@@ -48,7 +48,7 @@ def simulate_core(core: IpCore, build: Path, seed: int = 1) -> list[str]:
     return run_bench(BENCH, model, folder, seed=seed)
 
 
-def _cases(core: IpCore) -> list:
+def _cases(core: UnitCore) -> list:
     """Return some cases of each kind, short enough for a bench that Python drives."""
     chosen, count, left = [], {}, {}
     for case in synthetic_cases(unit(core.unit), core.spec):
@@ -64,7 +64,7 @@ def _cases(core: IpCore) -> list:
     return chosen
 
 
-def _defines(core: IpCore) -> dict[str, object]:
+def _defines(core: UnitCore) -> dict[str, object]:
     """Return the macros in whose terms the bench is written."""
     width = {port.name: port.width for port in core.ports}
     defines = {"UNIT": core.module, "ADDRESS_BITS": width["s_axi_awaddr"],

@@ -1,11 +1,14 @@
 """The files of an IP core's package: Verilog, FuseSoC, Vivado, template, page."""
 
 import dataclasses
+from typing import Any
 
 import jinja2
 
+from vitrtl.sw.accelerator import registers
+from vitrtl.sw.accelerator.program import BINARY_NAME
 from vitrtl.sw.golden.fixed_point import Format
-from vitrtl.sw.packaging.core import VERSION, IpCore
+from vitrtl.sw.packaging.core import VERSION, AcceleratorCore, IpCore, UnitCore
 
 __all__ = ["package_files"]
 
@@ -25,26 +28,31 @@ class Beat:
         return -(-self.format.width // 8)
 
 
-def package_files(core: IpCore) -> dict[str, str]:
-    """Return the files of a core's folder, name to text."""
+def package_files(core: IpCore) -> dict[str, str | bytes]:
+    """Return the files of a core's folder, name to content."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vitrtl.sw.packaging"), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
 
-    def filled(template: str) -> str:
-        return environment.get_template(template).render(core=core, version=VERSION,
-                                                         beats=_beats(core))
+    def filled(template: str, **facts: Any) -> str:
+        return environment.get_template(template).render(core=core, version=VERSION, **facts)
 
-    return {
+    files = {
         f"{core.module}.v": core.verilog,
         f"{core.module}.core": filled("fusesoc.core"),
         "package_ip.tcl": filled("package_ip.tcl"),
         f"{core.module}_template.v": filled("instance.v"),
-        "README.md": filled("README.md"),
     }
+    if isinstance(core, AcceleratorCore):
+        return files | {
+            "README.md": filled("accelerator.md", registers=registers.markdown()),
+            "vitrtl_accelerator.h": registers.c_header(core.spec),
+            BINARY_NAME: core.program.memory,
+        }
+    return files | {"README.md": filled("unit.md", beats=_beats(core))}
 
 
-def _beats(core: IpCore) -> list[Beat]:
+def _beats(core: UnitCore) -> list[Beat]:
     """Return what a beat of each stream holds."""
     spec = core.spec
     if core.operator == "matmul":

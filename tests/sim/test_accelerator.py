@@ -8,6 +8,8 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from vitrtl.hw.ip_core import generate_accelerator_core
+from vitrtl.sim.accelerator_axi import simulate_accelerator_core
 from vitrtl.sim.accelerator_compare import compare, golden_values, stored_nodes
 from vitrtl.sim.accelerator_cycles import simulated_spans, usage
 from vitrtl.sim.accelerator_faults import run_faults
@@ -226,3 +228,18 @@ def test_a_board_answers_images_over_its_serial_pins(network, images, build):
     assert [one.mismatches for one in shown] == [0, 0]
     assert [one.logits for one in shown] == golden.tolist() and shown[0].logits != shown[1].logits
     assert shown[0].cycles == shown[1].cycles > 1000
+
+
+def test_the_ip_core_gives_the_logits_behind_drivers_of_others(gates, network, images, build):
+    """cocotbext-axi's memory and its manager, with and without pauses, find the same bits."""
+    core = generate_accelerator_core(gates.program)
+    assert simulate_accelerator_core(core, network, images[:2], build, quick=True) == []
+
+
+def test_an_ip_core_that_is_wrong_is_seen(gates, network, images, build):
+    core = generate_accelerator_core(gates.program)
+    broken = core.body.replace("assign m_axi_wdata = ", "assign m_axi_wdata = 64'h100 ^ ", 1)
+    assert broken != core.body
+    failures = simulate_accelerator_core(dataclasses.replace(core, body=broken), network,
+                                         images[:1], build, quick=True)
+    assert any("logits of image 0 must be" in line for line in failures)

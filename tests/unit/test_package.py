@@ -5,8 +5,12 @@ import re
 import pytest
 
 from vitrtl.hw.axi_stream import AxiConfig
-from vitrtl.hw.ip_core import generate_core
+from vitrtl.hw.ip_core import generate_accelerator_core, generate_core
 from vitrtl.sim.lint import lint
+from vitrtl.sw import network as networks
+from vitrtl.sw.accelerator.compiler import compile_network
+from vitrtl.sw.accelerator.registers import REGISTERS
+from vitrtl.sw.accelerator.sizing import size_accelerator
 from vitrtl.sw.boards.protocol import identity
 from vitrtl.sw.catalog import unit
 from vitrtl.sw.cli import main
@@ -57,6 +61,42 @@ def test_the_page_has_registers_identity_and_timing(core):
 def test_the_verilog_is_clean_and_the_same_again(core):
     assert lint(core.verilog, core.module) == []
     assert generate_core(core.unit, core.spec).verilog == core.verilog
+
+
+def test_the_package_of_an_accelerator_has_what_it_takes_to_run_it(network, tmp_path, capsys):
+    program = compile_network(network, size_accelerator(network))
+    core = generate_accelerator_core(program)
+    files, module = package_files(core), core.module
+    assert set(files) == {f"{module}.v", f"{module}.core", f"{module}_template.v",
+                          "package_ip.tcl", "README.md", "vitrtl_accelerator.h", "program.bin"}
+    assert module == f"accelerator_{program.spec.digest}_axi"
+    assert files["program.bin"] == program.memory
+    ports = {port.name for port in core.ports}
+    head = re.search(rf"module {module}\(([^)]*)\)", files[f"{module}.v"])[1]
+    assert {word.strip() for word in head.split(",")} == ports
+    assert {"aclk", "aresetn", "irq", "m_axi_araddr", "s_axi_wdata"} <= ports
+    assert not {"clk", "rst"} & ports
+    page, script = files["README.md"], files["package_ip.tcl"]
+    for name in ports:
+        assert f".{name}({name})" in files[f"{module}_template.v"]
+        assert f"| `{name}` | " in page
+    for register in REGISTERS.values():
+        assert f"| {register.address:#04x} | `{register.name.upper()}` |" in page
+    for text in (f"takes {program.predicted_cycles:,} cycles", f"{program.image_bytes:,}",
+                 f"{len(program.memory):,}", "softmax_exp2"):
+        assert text in page
+    assert "foreach bus {s_axi m_axi} {" in script and "infer_bus_interface irq " in script
+    assert lint(core.verilog, module) == []
+
+    networks.save(network, tmp_path / "network")
+    arguments = ["package", "--accelerator", str(tmp_path / "network"), "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("wrote ") == len(files)
+    assert (tmp_path / module / f"{module}.v").read_text() == core.verilog
+    assert main(["package", "gelu_lut", "--accelerator", str(tmp_path / "network")]) == 2
+    assert "--accelerator names its units by itself" in capsys.readouterr().err
+    assert main(["package", "gelu_lut", "--size", "8"]) == 2
+    assert "--size is for --accelerator" in capsys.readouterr().err
 
 
 def test_elements_take_whole_bytes():

@@ -12,9 +12,12 @@ set_property name {{ core.module }} $core
 set_property version {{ version.rpartition(".")[0] }} $core
 set_property display_name {{ "{" }}{{ core.module }}{{ "}" }} $core
 set_property description {{ "{" }}{{ core.summary }}{{ "}" }} $core
-foreach bus {{ "{" }}s_axi {{ core.streams | join(" ") }}{{ "}" }} {
+foreach bus {{ "{" }}{{ core.buses | join(" ") }}{{ "}" }} {
     ipx::associate_bus_interfaces -busif $bus -clock aclk $core
 }
+{% for port in core.interrupts %}
+ipx::infer_bus_interface {{ port }} xilinx.com:signal:interrupt_rtl:1.0 $core
+{% endfor %}
 set_property core_revision 1 $core
 ipx::create_xgui_files $core
 ipx::update_checksums $core
