@@ -55,10 +55,27 @@ class Candidate:
 
     @property
     def spec(self) -> Spec:
-        """Build-time numbers; a network gives them the row length that it needs."""
+        """Build-time numbers; `fitted` gives them what a network needs."""
         golden = self.unit.golden
         spec = golden.variants[self.build] if self.build else golden.spec()
         return spec if self.lanes == 1 else dataclasses.replace(spec, lanes=self.lanes)
+
+    def fitted(self, in_width: int, longest_row: int) -> Spec:
+        """Return the build-time numbers for a network.
+
+        One unit serves all layers, so they follow from the widest.
+
+        Parameters
+        ----------
+        in_width : bits of the layers' inputs; a unit takes no more than the candidate does.
+        longest_row : of the layers; a unit takes powers of two, and no less than the candidate.
+        """
+        spec = self.spec
+        spec = dataclasses.replace(spec, in_width=min(spec.in_width, in_width))
+        if hasattr(spec, "longest_row"):
+            power = 1 << (longest_row - 1).bit_length()
+            spec = dataclasses.replace(spec, longest_row=max(spec.longest_row, power))
+        return spec
 
     @property
     def changes(self) -> dict[str, Any]:

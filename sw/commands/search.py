@@ -45,6 +45,9 @@ the area in N steps, under the other budgets.
   vitrtl search --joint --lanes 1,4 --budget cycles=241000 --slack 0.02
   vitrtl search --network build/network --joint --budget cycles=242000 --pareto 12
 
+Rows that the shipped cost table lacks, as of other bits than 8, are measured by `vitrtl cost
+--network NETWORK --candidates`, of a network that `vitrtl quantize` has written with these options.
+
 FOLDER gets assignment.json and network/, the choice; as .json and .csv: sensitivity (all
 candidates), choices (every way to choose, layer by layer), networks (those compared), omega (its
 choice by normalization), and with --joint or --pareto: proxies, trials, shortlist, gains, front; as

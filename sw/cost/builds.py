@@ -67,7 +67,7 @@ def network_builds(network: IntegerNetwork) -> list[Build]:
 
 def candidate_builds(network: IntegerNetwork) -> list[Build]:
     """Return the units that a network could need, were other candidates chosen for its layers."""
-    choices = {c.name for operator in _longest_rows(network) for c in candidates_of(operator)}
+    choices = {c.name for operator in _needs(network) for c in candidates_of(operator)}
     choices |= set(network.methods.values())
     return _with_choices(network, choices)
 
@@ -107,19 +107,14 @@ def spec_with(name: str, changes: Mapping[str, str]) -> Spec:
 
 
 def _with_choices(network: IntegerNetwork, choices: set[str]) -> list[Build]:
-    """Return the network's units without a choice, and those chosen, long enough for its rows."""
-    rows = _longest_rows(network)
+    """Return the network's units without a choice, and those chosen, as wide as it needs them."""
+    needs = _needs(network)
     used = {build: candidate_of(build.unit, build.spec).name
             if unit(build.unit).operator in OPERATORS else "" for build in network_builds(network)}
     builds = [build for build, name in used.items() if not name or name in choices]
     for name in choices - set(used.values()):
         chosen = candidate(name)
-        spec = chosen.spec
-        if hasattr(spec, "longest_row"):
-            # As `vitrtl quantize` sizes them: a power of two, and no less than the default.
-            needed = 1 << (rows[chosen.operator] - 1).bit_length()
-            spec = dataclasses.replace(spec, longest_row=max(spec.longest_row, needed))
-        builds.append(Build(chosen.unit.name, spec))
+        builds.append(Build(chosen.unit.name, chosen.fitted(*needs[chosen.operator])))
     # Codes that are no integers need an array of their own.
     operands = {build.spec.operand for build in builds if isinstance(build.spec, VectorSpec)}
     arrays = [build for build in builds if build.unit == "matmul"]
@@ -129,12 +124,12 @@ def _with_choices(network: IntegerNetwork, choices: set[str]) -> list[Build]:
     return sorted(dict.fromkeys(builds), key=lambda build: (build.unit, build.spec.digest))
 
 
-def _longest_rows(network: IntegerNetwork) -> dict[str, int]:
-    """Return the longest row of each operator that offers a choice."""
-    rows: dict[str, int] = {}
+def _needs(network: IntegerNetwork) -> dict[str, tuple[int, int]]:
+    """Return bits and longest row of the inputs of each operator that offers a choice."""
+    needs: dict[str, tuple[int, int]] = {}
     for node in network.nodes:
         if node.name in network.methods:
-            operator = unit(node.op).operator
-            length = network.values[node.inputs[0]].shape[-1]
-            rows[operator] = max(rows.get(operator, 0), length)
-    return rows
+            operator, value = unit(node.op).operator, network.values[node.inputs[0]]
+            width, row = needs.get(operator, (0, 0))
+            needs[operator] = max(width, value.format.width), max(row, value.shape[-1])
+    return needs

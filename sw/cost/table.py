@@ -207,11 +207,15 @@ def mend_command(unit: str, spec: Spec | str, target: str) -> str:
 
 
 def mend_all_command(target: str, network: Path | None = None) -> str:
-    """Return the command that measures all rows that a network's choice needs."""
+    """Return the command that measures all rows that a network's choice needs.
+
+    Parameters
+    ----------
+    network : folder; the command's is `NETWORK` if it is in none yet.
+    """
     if target not in target_names():
         return f"vitrtl cost import REPORTS --target {target}"
-    wanted = f" --network {network} --candidates" if network else ""
-    return f"vitrtl cost --target {target}{wanted}"
+    return f"vitrtl cost --target {target} --network {network or 'NETWORK'} --candidates"
 
 
 def _read(path: Path) -> CostTable:

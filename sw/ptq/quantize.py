@@ -729,24 +729,16 @@ class _Export(Interpreter[_Operand]):
 
 def _specs(graph: Graph, image: Shape, methods: Mapping[str, str],
            activation: Format) -> dict[str, Spec]:
-    """Return the build-time numbers of each candidate, with longer rows if needed.
-
-    One unit serves all layers, so its spec follows from the widest.
-    """
+    """Return the build-time numbers of each candidate, and of what every network has."""
     shapes = graph.shapes(image)
     rows = {operator: max((shapes[operation.name][-1] for operation in graph.of(kind)), default=1)
             for operator, kind in (("softmax", Softmax), ("gelu", Gelu), ("layernorm", Norm))}
     width = max([rows["layernorm"], *(operation.width for operation in graph.of(Linear))])
-    specs = {}
+    widths = {"softmax": activation.width, "gelu": activation.width, "layernorm": S16.width}
+    specs: dict[str, Spec] = {}
     for name in set(methods.values()):
         chosen = candidate(name)
-        spec = chosen.spec
-        if chosen.operator != "layernorm":
-            spec = dataclasses.replace(spec, in_width=min(spec.in_width, activation.width))
-        if hasattr(spec, "longest_row"):
-            longest = max(spec.longest_row, _power_of_two(rows[chosen.operator]))
-            spec = dataclasses.replace(spec, longest_row=longest)
-        specs[name] = spec
+        specs[name] = chosen.fitted(widths[chosen.operator], rows[chosen.operator])
     spec = UNITS["requantize"].golden.spec()
     channels = max(spec.channels, _power_of_two(width))
     for fmt in (S8, S16, activation):

@@ -15,6 +15,11 @@ from vitrtl.sw.cost.builds import (
     table_builds,
 )
 from vitrtl.sw.errors import UserError
+from vitrtl.sw.ptq.calibration import calibrate
+from vitrtl.sw.ptq.precision import Precision
+from vitrtl.sw.ptq.quantize import export, resolve_methods
+from vitrtl.sw.ptq.scheme import Scheme
+from vitrtl.sw.ptq.sensitivity import CandidateNetworks
 
 
 def test_defaults_are_the_catalogue_and_its_variants() -> None:
@@ -43,6 +48,17 @@ def test_candidates_are_all_methods_beside_what_has_no_choice(network) -> None:
     assert {build.unit for build in candidate_builds(network)} == set(UNITS)
     digests = {build.spec.digest for build in candidate_builds(network)}
     assert {build.spec.digest for build in network_builds(network)} <= digests
+
+
+@pytest.mark.parametrize("bits", [(8, 8), (6, 6)])
+def test_candidates_are_those_that_a_search_asks_for(bits, digits, float_model) -> None:
+    pixels = digits.pixels[digits.calibration(2, seed=0)]
+    calibration = calibrate(float_model, pixels, Scheme.plain(precision=Precision(*bits)))
+    base = resolve_methods(float_model, {}, {})
+    networks = CandidateNetworks(float_model, lambda methods: export(calibration, methods), base)
+    wanted = {(name, spec) for name, specs in networks.units.items() for spec in specs}
+    network = networks.by_candidate["softmax_exp2"]
+    assert wanted == {(build.unit, build.spec) for build in candidate_builds(network)}
 
 
 def test_assignment_chooses_exactly_its_units(network, tmp_path) -> None:
