@@ -80,7 +80,9 @@ search: $(NETWORK)
 study: $(READY)
 	@$(VITRTL) search shapes_vit_hard --joint --budget lut4eq=1000 --pareto 8 --qat I-ViT --out $(BUILD)/search-hard
 	@$(VITRTL) search shapes_vit_hard --precision w4a8 --joint --budget lut4eq=1000 --pareto 4 --out $(BUILD)/search-hard-w4a8
-	@$(VITRTL) ablate shapes_vit_hard --precision w6a6 --variants default --out $(BUILD)/ablation-w6a6
+	@$(VITRTL) quantize shapes_vit_hard --precision w6a6 --out $(BUILD)/shapes-w6a6
+	@$(VITRTL) cost --network $(BUILD)/shapes-w6a6 --candidates --target ecp5-85k --jobs $(JOBS)
+	@$(VITRTL) search shapes_vit_hard --precision w6a6 --joint --budget lut4eq=1000 --pareto 4 --out $(BUILD)/search-hard-w6a6
 	@$(VITRTL) ablate digits_vit_hard --out $(BUILD)/ablation
 	@$(VENV)/bin/python benchmarks/hard_networks.py shapes_vit_hard --out $(BUILD)/hard-networks
 

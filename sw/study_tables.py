@@ -184,23 +184,21 @@ def precision_table(read: Read, folders: Sequence[str]) -> str | None:
 
     Parameters
     ----------
-    folders : of a search, or of an ablation of one precision, each; of one network on the same
-        test images. An ablation has the default methods alone, and no costs.
+    folders : of a search each; of one network on the same test images.
     """
-    parts = [_precision_of_search(read, folder) or _precision_of_ablation(read, folder)
-             for folder in folders]
+    parts = [_precision(read, folder) for folder in folders]
     if None in parts:
         return None
-    if len({part.tested for part in parts}) > 1:
-        raise UserError(f"{', '.join(folders)} must be of one network on the same test images")
-    name, images, accuracy = parts[0].tested
-    area = next((part.area for part in parts if part.area), "area")
+    if len({(part.tested, part.area) for part in parts}) > 1:
+        raise UserError(f"{', '.join(folders)} must be of one network on the same test images and "
+                        "of one target")
+    (name, images, accuracy), area = parts[0].tested, parts[0].area
     return table([f"`{name}`, {images:,} test images, float {accuracy:.2%}", "methods", "accuracy",
                   "minus float, %p", "same class as float", "logit error",
                   f"chosen units, {area}"],
                  [[part.precision.upper(), label, f"{r['accuracy']:.2%}",
                    f"{100 * (r['accuracy'] - accuracy):+.2f}", f"{r['agreement']:.2%}",
-                   f"{r['logit_error']:.2%}", f"{r['nonlinear_area']:,}" if part.area else "-"]
+                   f"{r['logit_error']:.2%}", f"{r['nonlinear_area']:,}"]
                   for part in parts for label, r in part.records.items()])
 
 
@@ -213,16 +211,16 @@ class _Precision:
     tested : float network, test images, and what it gets right of them.
     precision : by its name.
     records : by the way in which methods were chosen.
-    area : unit of the records' area, and on what; empty where they have none.
+    area : unit of the records' area, and on what.
     """
 
     tested: tuple[str, int, float]
     precision: str
     records: Mapping[str, Mapping[str, Any]]
-    area: str = ""
+    area: str
 
 
-def _precision_of_search(read: Read, folder: str) -> _Precision | None:
+def _precision(read: Read, folder: str) -> _Precision | None:
     found = _table(read, folder, "networks")
     if found is None:
         return None
@@ -237,15 +235,6 @@ def _precision_of_search(read: Read, folder: str) -> _Precision | None:
          "each layer by IPTQ-ViT's Omega": records["mix by omega"],
          f"{published['name']}, the best published family": published},
         _area(found))
-
-
-def _precision_of_ablation(read: Read, folder: str) -> _Precision | None:
-    found = read(f"{folder}/ablation.json")
-    if found is None:
-        return None
-    (record,) = (r for r in found["records"] if r["variant"] == "default")
-    return _Precision((found["model"], found["test_images"], found["float_accuracy"]),
-                      record["precision"], {"default": record})
 
 
 def _pair(record: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -147,38 +147,38 @@ def test_bitstreams_are_listed_once_all_are_built(tmp_path):
 
 def test_precisions_are_beside_each_other_once_all_were_run(tmp_path):
     marker = "<!-- BEGIN precisions hard few: x -->\n{}<!-- END -->\n"
-    tested = {"test_images": 200, "float_accuracy": 0.9}
-
-    def write(path, content):
-        (tmp_path / path).parent.mkdir()
-        (tmp_path / path).write_text(json.dumps(tested | content))
-
     names = {"joint": 900, "mix by omega": 1500, "vitrtl": 1100, "I-ViT": 1400, "I-BERT": 1300,
              "IPTQ-ViT": 1200, "FQ-ViT": None, "all float": None}
-    write("hard/networks.json", {
-        "version": 2, "network": "net", "area_unit": "lut4eq", "target": "ecp5-85k",
-        "made_from": {"precision": "w4a8"}, "records": [
-            {"name": name, "accuracy": 0.8 if name == "I-ViT" else 0.895, "nonlinear_area": area,
-             "agreement": 0.97,
-             "logit_error": 0.01 if name == "IPTQ-ViT" else 0.02} for name, area in names.items()]})
+
+    def write(folder, precision, images=200):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "networks.json").write_text(json.dumps({
+            "version": 2, "network": "net", "test_images": images, "float_accuracy": 0.9,
+            "area_unit": "lut4eq", "target": "ecp5-85k", "made_from": {"precision": precision},
+            "records": [{"name": name, "accuracy": 0.8 if name == "I-ViT" else 0.895,
+                         "agreement": 0.97, "nonlinear_area": area,
+                         "logit_error": 0.01 if name == "IPTQ-ViT" else 0.02}
+                        for name, area in names.items()]}))
+
+    write("hard", "w4a8")
     assert refresh(marker.format("old\n"), Sources(tmp_path)) == marker.format("old\n")
-    write("few/ablation.json", {"model": "net", "records": [
-        {"variant": "none", "precision": "w6a6", "accuracy": 0.5, "agreement": 0.5,
-         "logit_error": 1.0},
-        {"variant": "default", "precision": "w6a6", "accuracy": 0.91, "agreement": 0.95,
-         "logit_error": 0.1}]})
-    assert refresh(marker.format("old\n"), Sources(tmp_path)).splitlines()[1:-1] == [
+    write("few", "w6a6")
+    rows = refresh(marker.format("old\n"), Sources(tmp_path)).splitlines()[1:-1]
+    assert rows[:2] == [
         ("| `net`, 200 test images, float 90.00% | methods | accuracy | minus float, %p "
         "| same class as float | logit error | chosen units, lut4eq on ecp5-85k |"),
         "|---|---|---|---|---|---|---|",
-        "| W4A8 | joint | 89.50% | -0.50 | 97.00% | 2.00% | 900 |",
-        "| W4A8 | default | 89.50% | -0.50 | 97.00% | 2.00% | 1,100 |",
-        "| W4A8 | each layer by IPTQ-ViT's Omega | 89.50% | -0.50 | 97.00% | 2.00% | 1,500 |",
-        "| W4A8 | IPTQ-ViT, the best published family | 89.50% | -0.50 | 97.00% | 1.00% | 1,200 |",
-        "| W6A6 | default | 91.00% | +1.00 | 95.00% | 10.00% | - |",
     ]
-    (tmp_path / "few/ablation.json").write_text((tmp_path / "few/ablation.json").read_text()
-                                                .replace("200", "201"))
+    for precision, at in (("W4A8", 2), ("W6A6", 6)):
+        assert rows[at:at + 4] == [
+            f"| {precision} | joint | 89.50% | -0.50 | 97.00% | 2.00% | 900 |",
+            f"| {precision} | default | 89.50% | -0.50 | 97.00% | 2.00% | 1,100 |",
+            (f"| {precision} | each layer by IPTQ-ViT's Omega | 89.50% | -0.50 | 97.00% | 2.00% "
+             "| 1,500 |"),
+            (f"| {precision} | IPTQ-ViT, the best published family | 89.50% | -0.50 | 97.00% "
+             "| 1.00% | 1,200 |"),
+        ]
+    write("few", "w6a6", images=201)
     with pytest.raises(UserError, match="^hard, few must be of one network on the same test"):
         refresh(marker.format("old\n"), Sources(tmp_path))
 
