@@ -14,6 +14,7 @@ from typing import Any
 from vitrtl.sw import accelerator_tables
 from vitrtl.sw.accelerator import registers
 from vitrtl.sw.catalog import UNITS, unit
+from vitrtl.sw.cost.builds import table_builds
 from vitrtl.sw.cost.table import load_table
 from vitrtl.sw.errors import UserError
 from vitrtl.sw.golden.unit import VectorSpec
@@ -120,9 +121,10 @@ def timing(sources: Sources, name: str) -> str:
 
 
 def resources(sources: Sources, name: str) -> str:
-    """Rows of the shipped cost table for one unit."""
-    rows = [r for r in load_table().rows if r.unit == name]
-    return _cost_rows(rows)
+    """Cost rows of one unit: of the builds that ship, whatever else was measured here."""
+    builds = {build.spec.digest for build in table_builds() if build.unit == name}
+    return _cost_rows([row for row in load_table().rows
+                       if row.unit == name and row.spec_digest in builds])
 
 
 def costs(sources: Sources, target: str) -> str:

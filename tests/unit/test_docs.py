@@ -215,3 +215,13 @@ def test_a_hard_network_has_a_row_for_each_family(tmp_path):
         "| I-ViT | 10.00% | 50.0% | 80.00% | 50.0% |",
         "| vitrtl | 10.00% | 50.0% | 80.00% | 50.0% |",
     ]
+
+
+def test_rows_that_only_this_machine_has_are_on_no_page(monkeypatch, tmp_path):
+    rows = load_table().rows
+    page = TABLES["resources"](Sources(tmp_path), "gelu_lut")
+    row = next(row for row in rows if row.unit == "gelu_lut")
+    other = CostTable((*rows, dataclasses.replace(row, spec_digest="0", area=123456)))
+    monkeypatch.setattr("vitrtl.sw.docs.load_table", lambda: other)
+    assert TABLES["resources"](Sources(tmp_path), "gelu_lut") == page
+    assert "123" not in page
