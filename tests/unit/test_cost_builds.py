@@ -50,10 +50,9 @@ def test_candidates_are_all_methods_beside_what_has_no_choice(network) -> None:
     assert {build.spec.digest for build in network_builds(network)} <= digests
 
 
-@pytest.mark.parametrize("bits", [(8, 8), (6, 6)])
-def test_candidates_are_those_that_a_search_asks_for(bits, digits, float_model) -> None:
+def test_candidates_are_those_that_a_search_asks_for(digits, float_model) -> None:
     pixels = digits.pixels[digits.calibration(2, seed=0)]
-    calibration = calibrate(float_model, pixels, Scheme.plain(precision=Precision(*bits)))
+    calibration = calibrate(float_model, pixels, Scheme.plain(precision=Precision(6, 6)))
     base = resolve_methods(float_model, {}, {})
     networks = CandidateNetworks(float_model, lambda methods: export(calibration, methods), base)
     wanted = {(name, spec) for name, specs in networks.units.items() for spec in specs}
