@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vitrtl.sim.axi import BENCH
 from vitrtl.sim.build import build_model
 from vitrtl.sim.simulator import run_bench
 from vitrtl.sw.accelerator.program import save
@@ -12,9 +13,9 @@ from vitrtl.sw.files import json_text, write_if_changed
 from vitrtl.sw.network import IntegerNetwork
 from vitrtl.sw.packaging.core import AcceleratorCore
 
-__all__ = ["BENCH", "simulate_accelerator_core"]
+__all__ = ["simulate_accelerator_core"]
 
-BENCH = "bench_accelerator_axi"
+TESTS = "bench_accelerator_axi"
 
 
 def simulate_accelerator_core(core: AcceleratorCore, network: IntegerNetwork, images: np.ndarray,
@@ -37,7 +38,7 @@ def simulate_accelerator_core(core: AcceleratorCore, network: IntegerNetwork, im
     """
     width = {port.name: port.width for port in core.ports}
     model = build_model(core.verilog, BENCH, {
-        "UNIT": core.module, "BUS_BYTES": width["m_axi_rdata"] // 8,
+        "UNIT": core.module, "ACCELERATOR": 1, "BUS_BYTES": width["m_axi_rdata"] // 8,
         "ID_BITS": width["m_axi_arid"], "ADDRESS_BITS": width["s_axi_awaddr"]}, build, quick=quick)
     folder = (build / "cores" / core.module).resolve()
     save(core.program, folder / "program")
@@ -46,4 +47,4 @@ def simulate_accelerator_core(core: AcceleratorCore, network: IntegerNetwork, im
     write_if_changed(folder / "job.json", json_text({
         "program": str(folder / "program"), "images": str(folder / "images.npy"),
         "logits": logits.tolist(), "reset_cycles": core.reset_cycles, "seed": seed}))
-    return run_bench(BENCH, model, folder, seed=seed)
+    return run_bench(BENCH, model, folder, module=TESTS, seed=seed)

@@ -1,16 +1,11 @@
 """What an IP core promises on its AXI ports: values, rows, registers, latency, under any pauses."""
 
-import logging
-from collections.abc import Iterator
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import (
-    AxiLiteBus,
-    AxiLiteMaster,
     AxiResp,
     AxiStreamBus,
     AxiStreamFrame,
@@ -18,6 +13,7 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
+from vitrtl.sim.benches.axi_core import PAUSES, AxiCore
 from vitrtl.sim.benches.harness import current_job
 from vitrtl.sw.boards.protocol import identity
 from vitrtl.sw.golden.fixed_point import Format
@@ -33,43 +29,18 @@ IS_MATMUL = isinstance(CASES[0], MatMulCase)
 LIMIT = {"timeout_time": 400, "timeout_unit": "us"}
 """Time after which a core that answers no more fails its test: 200,000 cycles."""
 
-PAUSES = {"none": 0.0, "random": 0.4}
-"""Chance of a pause in a cycle."""
 
-
-class Core:
-    """The core's drivers.
-
-    Parameters
-    ----------
-    dut : the bench.
-    pauses : chance of a pause at every channel, one of `PAUSES`.
-    """
+class Core(AxiCore):
+    """The core's drivers; parameters as in `AxiCore`."""
 
     def __init__(self, dut: SimHandleBase, pauses: str) -> None:
-        self.dut = dut
-        Clock(dut.aclk, 2, unit="ns").start()
-        reset = {"clock": dut.aclk, "reset": dut.aresetn, "reset_active_level": False}
-        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), **reset)
+        super().__init__(dut, pauses, JOB.seed)
         names = ("s_axis_w", "s_axis_a") if IS_MATMUL else ("s_axis",)
-        self.sources = [AxiStreamSource(AxiStreamBus.from_prefix(dut, name), **reset)
+        self.sources = [AxiStreamSource(AxiStreamBus.from_prefix(dut, name), **self.wiring)
                         for name in names]
-        self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), **reset)
-        write, read = self.registers.write_if, self.registers.read_if
-        channels = [*self.sources, self.sink, write.aw_channel, write.w_channel, write.b_channel,
-                    read.ar_channel, read.r_channel]
-        for number, channel in enumerate(channels):
-            channel.log.setLevel(logging.WARNING)
-            channel.set_pause_generator(_pauses(PAUSES[pauses], number))
-        for log in (self.registers.write_if.log, self.registers.read_if.log):
-            log.setLevel(logging.WARNING)
-
-    async def reset(self) -> None:
-        """Put the core back to the start."""
-        self.dut.aresetn.value = 0
-        await ClockCycles(self.dut.aclk, 4)
-        self.dut.aresetn.value = 1
-        await ClockCycles(self.dut.aclk, 2)
+        self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), **self.wiring)
+        self.pause((*self.sources, self.sink))
+        self.pause_memory_mapped(self.registers)
 
     async def configure(self, constants: object) -> None:
         """Write a unit's constants."""
@@ -176,13 +147,6 @@ async def latency_is_the_stated_one(dut: SimHandleBase) -> None:
 
 async def _nothing(constants: object) -> None:
     """Stand in for writing constants that are there already."""
-
-
-def _pauses(chance: float, seed: int) -> Iterator[bool]:
-    """Yield whether a channel pauses in the next cycle."""
-    rng = np.random.default_rng((JOB.seed, seed))
-    while True:
-        yield bool(rng.random() < chance)
 
 
 def _bytes(elements: np.ndarray, fmt: Format) -> bytes:

@@ -2,6 +2,8 @@
 
 import abc
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from vitrtl.sw.accelerator.program import Program
 from vitrtl.sw.accelerator.spec import AcceleratorSpec
@@ -58,8 +60,8 @@ class IpCore(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def numbers(self) -> str:
-        """Digest and numbers of the spec, in one line."""
+    def numbers(self) -> Mapping[str, Any]:
+        """Numbers of the spec, by name."""
 
     @property
     @abc.abstractmethod
@@ -74,7 +76,8 @@ class IpCore(abc.ABC):
     @property
     def verilog(self) -> str:
         """The Verilog file."""
-        head = [f"{self.module}: {self.summary}", "", f"Spec {self.numbers}",
+        numbers = ", ".join(f"{name}={value}" for name, value in self.numbers.items())
+        head = [f"{self.module}: {self.summary}", "", f"Spec {self.spec.digest}: {numbers}",
                 f"Device: {self.device}", "", "Ports, registers and timing: README.md."]
         return "".join(f"// {line}".rstrip() + "\n" for line in head) + "\n" + self.body
 
@@ -107,10 +110,9 @@ class UnitCore(IpCore):
         return f"{self.operator} {self.method} ({self.source}), integer-only, AXI4-Stream"
 
     @property
-    def numbers(self) -> str:
-        """Digest and numbers of the spec, in one line."""
-        return f"{self.spec.digest}: " + ", ".join(
-            f"{k}={v}" for k, v in self.spec.asdict().items())
+    def numbers(self) -> Mapping[str, Any]:
+        """Numbers of the spec, by name."""
+        return self.spec.asdict()
 
     @property
     def buses(self) -> tuple[str, ...]:
@@ -149,10 +151,9 @@ class AcceleratorCore(IpCore):
                 "AXI4")
 
     @property
-    def numbers(self) -> str:
-        """Digest and numbers of the spec, in one line; its engines apart."""
-        return f"{self.spec.digest}: " + ", ".join(
-            f"{k}={v}" for k, v in self.spec.asdict().items() if k != "engines")
+    def numbers(self) -> Mapping[str, Any]:
+        """Numbers of the spec, by name; the engines have a table of their own."""
+        return {name: value for name, value in self.spec.asdict().items() if name != "engines"}
 
     @property
     def buses(self) -> tuple[str, ...]:
