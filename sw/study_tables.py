@@ -10,9 +10,9 @@ from vitrtl.sw.markdown import table
 from vitrtl.sw.ptq.search import RULES
 from vitrtl.sw.ptq.unit_costs import UNITS_ALONE
 
-__all__ = ["ablation_table", "choice_table", "family_table", "front_table", "gain_table",
-           "hard_table", "network_table", "normalization_table", "precision_table", "proxy_table",
-           "shortlist_table"]
+__all__ = ["SHORTLISTED", "ablation_table", "choice_table", "family_table", "front_table",
+           "gain_table", "hard_table", "network_table", "normalization_table", "precision_table",
+           "proxy_table", "shortlist_table"]
 
 Read = Callable[[str], Any]
 """`read(path)` gives the JSON at a path below the build folder, None if there is none."""

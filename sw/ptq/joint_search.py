@@ -210,13 +210,15 @@ class JointSearch:
         correlations = self.correlations(trials)
         proxy = proxy or next(iter(correlations))
         problem = self.problem(proxy)
-        solution, considered, judge = joint.solve(problem, budgets, slack), [], None
         if shortlist:
             judge = self.judge()
             considered = self.considered(problem, shortlist, candidates or {}, budgets, judge)
             most = considered[0].logit_error * (1 + slack)
             solution = min((one.solution for one in considered if one.logit_error <= most),
                            key=lambda s: s.used[problem.area])
+        else:
+            judge, considered = None, []
+            solution = joint.solve(problem, budgets, slack)
         return Findings(
             proxy=proxy, correlations=correlations, trials=trials,
             cycles_of=UNITS_ALONE if self.cycles is None else self.cycles.name,
@@ -231,9 +233,9 @@ class JointSearch:
         Not those of calibration, as long as there are others: rounding and the proxy suit these.
         """
         images = self.origin.images
-        mixed = np.random.RandomState(self.origin.seed).permutation(images.train)
-        others = mixed[~np.isin(mixed, self.origin.ids)]
-        ids = np.sort((others if len(others) else mixed)[:SHORTLIST_IMAGES])
+        count = min(len(self.origin.ids) + SHORTLIST_IMAGES, len(images.train))
+        ids = np.setdiff1d(images.calibration(count, self.origin.seed), self.origin.ids)
+        ids = (ids if len(ids) else self.origin.ids)[:SHORTLIST_IMAGES]
         return Reference.of(self.origin.model, images.some(ids), images.labels[ids])
 
     def considered(self, problem: Problem, count: int, candidates: Mapping[str, Mapping[str, str]],

@@ -15,15 +15,13 @@ from vitrtl.sw.ptq.omega_study import Agreement
 from vitrtl.sw.ptq.proxies import PROXIES, Correlation
 from vitrtl.sw.ptq.search import RULES, Scored, choose, counts, differing, layers_in
 from vitrtl.sw.ptq.unit_costs import Total
+from vitrtl.sw.study_tables import SHORTLISTED
 
 __all__ = ["candidate_table", "choice_table", "comparison_text", "front_table", "gain_table",
            "network_table", "omega_table", "proxy_table", "several_units_text", "shortlist_table"]
 
 SHOWN = 3
 """Candidates of a layer that the terminal shows."""
-
-LISTED = 8
-"""Choices of a shortlist that the terminal shows."""
 
 
 def candidate_table(scored: Sequence[Scored], choice: Mapping[str, str],
@@ -144,11 +142,11 @@ def proxy_table(correlations: Mapping[str, Correlation], chosen: str) -> Table:
 def shortlist_table(considered: Sequence[Considered], taken: Solution, area: str) -> Table:
     """Return the best of what a joint choice was taken from, and how each network does."""
     table = Table("", area, "dsp", "bram", "proxy", "logit error", "methods",
-                  title=f"Best {LISTED} of {len(considered)} choices within the budgets, by the "
-                        "error of their logits on training images")
+                  title=f"Best {SHORTLISTED} of {len(considered)} choices within the budgets, by "
+                        "the error of their logits on training images")
     _numbers(table, 1, 6)
     for one in considered:
-        if one in considered[:LISTED] or one.solution == taken:
+        if one in considered[:SHORTLISTED] or one.solution == taken:
             used = one.solution.used
             table.add_row(one.name, *(f"{used[name]:,}" for name in (area, "dsp", "bram")),
                           f"{one.solution.loss:.3e}", f"{one.logit_error:.2%}",
